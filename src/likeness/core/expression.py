@@ -58,6 +58,8 @@ def concatenate(parts: list[Expression]) -> Expression:
         if f.name in Expression.BATCHED and all(v is not None for v in values):
             joined[f.name] = torch.cat(values)
     optional = {"world_from_torso", "personal", "sound"}
-    return replace(parts[0], **{name: joined.get(name) for name in optional}, **{
-        k: v for k, v in joined.items() if k not in optional
-    })
+    return replace(
+        parts[0],
+        **{name: joined.get(name) for name in optional},
+        **{k: v for k, v in joined.items() if k not in optional},
+    )
