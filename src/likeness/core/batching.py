@@ -1,4 +1,4 @@
-"""`take` and `move`: the two things every data type can do with its leading dimension and device."""
+"""`take` and `move`: what every data type can do with its leading dimension and its device."""
 
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar

@@ -11,7 +11,7 @@ from likeness.core.expression import Expression
 
 @dataclass(frozen=True, eq=False)
 class Mesh:
-    """A posed surface: vertices in the world, in metres; triangles wind anticlockwise from outside."""
+    """A posed surface: world vertices in metres; triangles wind anticlockwise from outside."""
 
     BATCHED: ClassVar[tuple[str, ...]] = ("vertices",)
 

@@ -1,5 +1,6 @@
 """Run folders: what was asked, of what, with which versions, and whether it finished."""
 
+import json
 import platform
 import sys
 from collections.abc import Mapping
@@ -78,6 +79,4 @@ def finished_alike(
 
 
 def _through_json(values: Any) -> Any:
-    import json
-
     return json.loads(json.dumps(values, default=str))

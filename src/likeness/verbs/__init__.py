@@ -1,0 +1,12 @@
+"""What likeness can do: one function per verb, the same at every door."""
+
+from likeness.core.registry import Registry
+
+VERBS = Registry(
+    "verb",
+    {
+        "doctor": "likeness.verbs.doctor:doctor",
+        "ingest": "likeness.verbs.ingest:ingest",
+        "track": "likeness.verbs.track:track",
+    },
+)

@@ -1,0 +1,80 @@
+"""A verb in a terminal: arguments from its signature, bars for progress, logs as lines."""
+
+import inspect
+import logging
+import warnings
+from collections.abc import Sequence
+
+import tyro
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from likeness.core.progress import listening
+from likeness.verbs import VERBS
+
+
+class Bars:
+    """A `core.progress.Listener` that draws rich progress bars on standard error."""
+
+    def __init__(self, console: Console) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description:<28}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("eta"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+            transient=not console.is_terminal,
+        )
+        self.open: list[TaskID] = []
+
+    def begin(self, what: str, total: int | None) -> None:
+        if not self.open:
+            self.progress.start()
+        self.open.append(self.progress.add_task(what, total=total, note=""))
+
+    def advance(self, by: int = 1, note: str = "") -> None:
+        if not self.open:
+            return
+        fields = {"note": note} if note else {}
+        self.progress.update(self.open[-1], advance=by, **fields)
+
+    def end(self) -> None:
+        self.open.pop()
+        if not self.open:
+            self.progress.stop()
+            for task in self.progress.task_ids:
+                self.progress.remove_task(task)
+
+
+def run(verb: str, arguments: Sequence[str]) -> None:
+    """Build the verb's arguments from the command line and call it."""
+    function = VERBS.load(verb)
+    console = Console(stderr=True)
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=console, show_path=False, show_time=False)],
+    )
+    logging.getLogger("likeness").setLevel(logging.INFO)
+    warnings.filterwarnings("ignore")  # other people's deprecations are not the user's business
+    with listening(Bars(console)):
+        result = tyro.cli(
+            function,
+            prog=f"likeness {verb}",
+            description=inspect.getdoc(function),
+            args=list(arguments),
+        )
+    if isinstance(result, str):
+        print(result)

@@ -1,0 +1,35 @@
+"""Shared by all tests: shapes checked at run time, one device fixture, a data folder of its own."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+CHECKED = ["likeness.core", "likeness.ops", "likeness.nn", "likeness.rigs"]
+
+if os.environ.get("LIKENESS_UNCHECKED") is None:
+    _hook = install_import_hook(CHECKED, "beartype.beartype")
+
+FIXTURES = Path(__file__).parent / "parity"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--update-golden", action="store_true", help="accept what the golden tests drew"
+    )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test sees, or writes to, the user's data folder."""
+    os.environ["LIKENESS_DATA"] = str(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request: pytest.FixtureRequest) -> str:
+    import torch
+
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device on this machine")
+    return request.param
