@@ -1,0 +1,72 @@
+"""Real spherical harmonics, in the order and with the signs that 3DGS and instant-ngp share."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from likeness.core.errors import BadInput
+
+_C0 = 0.28209479177387814
+_C1 = 0.4886025119029199
+_C2 = (1.0925484305920792, 0.31539156525252005, 0.5462742152960396)
+_C3 = (0.5900435899266435, 2.890611442640554, 0.4570457994644658, 0.3731763325901154)
+_C4 = (
+    *(2.5033429417967046, 1.7701307697799304, 0.9461746957575601, 0.6690465435572892),
+    *(0.10578554691520431, 0.47308734787878004, 0.6258357354491761),
+)
+
+
+def spherical_harmonics(directions: Float[Tensor, "*b 3"], degree: int) -> Float[Tensor, "*b H"]:
+    """The `(degree + 1)^2` harmonics of unit `directions`, for a degree of 0 to 4.
+
+    Polynomials in x, y, z: off the unit sphere they are still finite, but mean nothing. What
+    tiny-cuda-nn calls degree 4 (16 features) is 3 here.
+    """
+    if not 0 <= degree <= 4:
+        raise BadInput(f"Spherical harmonics of degree {degree} are not here. Use 0 to 4.")
+    x, y, z = directions.unbind(-1)
+    bands = [[_C0 + 0 * x]]
+    if degree > 0:
+        bands.append([-_C1 * y, _C1 * z, -_C1 * x])
+    if degree > 1:
+        bands.append(_second(x, y, z))
+    if degree > 2:
+        bands.append(_third(x, y, z))
+    if degree > 3:
+        bands.append(_fourth(x, y, z))
+    return torch.stack([value for band in bands for value in band], dim=-1)
+
+
+def _second(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
+    a, b, c = _C2
+    return [a * x * y, -a * y * z, b * (3 * z * z - 1), -a * x * z, c * (x * x - y * y)]
+
+
+def _third(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
+    a, b, c, d = _C3
+    xx, yy, zz = x * x, y * y, z * z
+    return [
+        -a * y * (3 * xx - yy),
+        b * x * y * z,
+        c * y * (1 - 5 * zz),
+        d * z * (5 * zz - 3),
+        c * x * (1 - 5 * zz),
+        b / 2 * z * (xx - yy),
+        -a * x * (xx - 3 * yy),
+    ]
+
+
+def _fourth(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
+    a, b, c, d, e, f, g = _C4
+    xx, yy, zz = x * x, y * y, z * z
+    return [
+        a * x * y * (xx - yy),
+        -b * y * z * (3 * xx - yy),
+        c * x * y * (7 * zz - 1),
+        d * y * z * (3 - 7 * zz),
+        e * (zz * (35 * zz - 30) + 3),
+        d * x * z * (3 - 7 * zz),
+        f * (xx - yy) * (7 * zz - 1),
+        -b * x * z * (xx - 3 * yy),
+        g * (xx * (xx - 3 * yy) - yy * (3 * xx - yy)),
+    ]
