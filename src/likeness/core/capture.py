@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from likeness.core.track import Track
 
 
+@runtime_checkable
 class Pictures(Protocol):
     """Where pictures come from. One at a time; implementations keep memory flat in clip length."""
 

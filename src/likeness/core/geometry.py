@@ -60,9 +60,7 @@ def quaternion_to_matrix(q: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 3 3"]:
     ).unflatten(-1, (3, 3))  # fmt: skip
 
 
-def quaternion_multiply(
-    a: Float[Tensor, "*b 4"], b: Float[Tensor, "*b 4"]
-) -> Float[Tensor, "*b 4"]:
+def quaternion_multiply(a: Float[Tensor, "*#b 4"], b: Float[Tensor, "*#b 4"]) -> Tensor:
     """The rotation `b`, then `a`; wxyz."""
     aw, ax, ay, az = a.unbind(-1)
     bw, bx, by, bz = b.unbind(-1)
@@ -109,7 +107,7 @@ def invert_rigid(m: Float[Tensor, "*b 4 4"]) -> Float[Tensor, "*b 4 4"]:
     return rigid(back, -(back @ m[..., :3, 3:])[..., 0])
 
 
-def transform(m: Float[Tensor, "*b 4 4"], points: Float[Tensor, "*b N 3"]) -> Tensor:
+def transform(m: Float[Tensor, "*#b 4 4"], points: Float[Tensor, "*#b N 3"]) -> Tensor:
     return points @ m[..., :3, :3].mT + m[..., None, :3, 3]
 
 
@@ -153,8 +151,8 @@ def umeyama(
 
 
 def look_at(
-    eye: Float[Tensor, "*b 3"], target: Float[Tensor, "*b 3"], up: Float[Tensor, "*b 3"]
-) -> Float[Tensor, "*b 4 4"]:
+    eye: Float[Tensor, "*#b 3"], target: Float[Tensor, "*#b 3"], up: Float[Tensor, "*#b 3"]
+) -> Tensor:
     """`camera_from_world` of a camera at `eye` facing `target`, the picture's top towards `up`."""
     normalize = torch.nn.functional.normalize
     forward = normalize(target - eye, dim=-1)

@@ -1,7 +1,7 @@
 """Our account of a Capture."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -12,6 +12,7 @@ from likeness.core.expression import Expression
 from likeness.core.rig import Identity
 
 
+@runtime_checkable
 class Maps(Protocol):
     """Per-pixel findings of a tracker, one frame at a time, the size of the capture's pictures."""
 
