@@ -47,8 +47,9 @@ class Bars:
     def advance(self, by: int = 1, note: str = "") -> None:
         if not self.open:
             return
-        fields = {"note": note} if note else {}
-        self.progress.update(self.open[-1], advance=by, **fields)
+        self.progress.update(self.open[-1], advance=by)
+        if note:
+            self.progress.update(self.open[-1], note=note)
 
     def end(self) -> None:
         self.open.pop()

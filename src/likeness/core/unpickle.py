@@ -61,7 +61,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _numpy(name: str) -> Any:
-    core = np.core.multiarray
+    core = np.core.multiarray  # type: ignore[attr-defined]
     if name in ("_reconstruct", "scalar"):
         return getattr(core, name)
     if name == "_frombuffer":
