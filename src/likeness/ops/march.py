@@ -59,12 +59,13 @@ def march(
 ) -> Samples:
     """Samples from `near` to `far` of each ray, one step apart, in occupied places only.
 
-    `occupied` are the vertices of a grid that spans `box`; a place belongs to its nearest vertex.
-    In an empty place whole steps are taken until the ray passes the next vertex plane (as
-    NeRFBlendShape does: a skip may overshoot by half a cell). With jitter, numbers in [0, 1) used
-    in turn by the samples of a ray, each step is scaled by twice the number. A ray without a finite
-    stretch has no samples. Computed in float64, so that every device stops at the same places;
-    nothing is differentiated.
+    `occupied` are the vertices of a grid that spans `box`; a place belongs to its nearest
+    vertex. In an empty place whole steps are taken until the ray passes the next vertex plane
+    (as NeRFBlendShape does: a skip may overshoot by half a cell). With jitter, numbers in [0,
+    1) used in turn by the samples of a ray, each step is scaled by twice the number. A ray
+    without a finite stretch has no samples, and one goes no farther than where a step is lost
+    to rounding. Computed in float64, so that every device stops at the same places; nothing is
+    differentiated.
     """
     if min(occupied.shape) < 2:
         raise BadInput(f"An occupancy grid needs 2 vertices per axis; it has {occupied.shape}.")
@@ -104,8 +105,11 @@ def _march(
     counts = torch.zeros_like(t, dtype=torch.long)
     target = torch.full_like(t, -torch.inf)  # while short of it a ray walks without looking
     found: list[tuple[Tensor, Tensor, Tensor]] = []
-    while bool((live := (t < far) & (counts < stride.limit)).any()):
+    while True:
         step = (t * stride.per_distance).clamp(stride.least, stride.most)
+        live = (t < far) & (counts < stride.limit) & (t + step > t)  # else lost to rounding
+        if not bool(live.any()):
+            break
         place = torch.clamp(origins + t[:, None] * directions, box[0], box[1])
         vertex = ((place - box[0]) / (box[1] - box[0]) * cells + 0.5).floor().long()
         vertex = torch.minimum(vertex.clamp(min=0), cells)

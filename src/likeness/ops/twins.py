@@ -1,13 +1,45 @@
-"""One definition, any number of twins: which one runs where."""
+"""One definition, any number of twins: which one runs where.
 
+The twin of `ops/rays.py: _march` on a CPU is `ops/rays_cpu.py: march`, on CUDA `ops/rays_gpu.py:
+march`. Where there is none, or it cannot be imported, the definition runs.
+"""
+
+import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, TypeVar, cast
+
+import torch
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_TWINS: dict[tuple[Callable[..., Any], str], Callable[..., Any]] = {}
+_SUFFIX = {"cpu": "_cpu", "cuda": "_gpu"}
+_log = logging.getLogger(__name__)
 
 
 def pick(definition: F, device_type: str) -> F:
     """The fastest function that means the same as `definition` on this kind of device."""
-    return _TWINS.get((definition, device_type), definition)  # type: ignore[return-value]
+    twin = _find(definition.__module__, definition.__name__.lstrip("_"), device_type)
+    return definition if twin is None else cast(F, twin)
+
+
+@cache
+def _find(module: str, name: str, device_type: str) -> Callable[..., Any] | None:
+    where = module + _SUFFIX.get(device_type, "_none")
+    if find_spec(where) is None:
+        return None
+    try:
+        return getattr(import_module(where), name, None)
+    except ImportError as error:
+        _log.warning("%s runs without its fast twin (%s)", name, error)
+        return None
+
+
+def match_threads() -> None:
+    """Let numba use as many threads as torch does. Call before launching a kernel."""
+    import numba
+
+    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    numba.set_num_threads(max(1, min(torch.get_num_threads(), most)))

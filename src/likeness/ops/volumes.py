@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from likeness.core.errors import BadInput
+from likeness.ops.twins import pick
 
 BACKDROP_STEP = 1e10  # metres: with the density below, as good as a wall
 _BACKDROP_DENSITY = 1e-6
@@ -83,7 +84,18 @@ def composite(
     t: Float[Tensor, "*r S"] | None = None,
     stop: float = 0.0,
 ) -> Composite:
-    """Values, opacity and (given the distances `t`) depth of rays with as many samples each."""
+    """Values, opacity and (given the distances `t`) depth of rays with as many samples each.
+
+    What happens at `stop` is told in `composite_weights`; it is a constant to gradients, which go
+    to everything else, one order only on fast paths.
+    """
+    _check_places(density, step, values)
+    return pick(_composite, density.device.type)(density, step, values, t, stop)
+
+
+def _composite(
+    density: Tensor, step: Tensor, values: Tensor, t: Tensor | None, stop: float
+) -> Composite:
     weights = composite_weights(density, step, stop)
     return Composite(
         (weights[..., None] * values).sum(-2),
@@ -102,7 +114,15 @@ def composite_packed(
     stop: float = 0.0,
 ) -> Composite:
     """`composite` for rays with a number of samples of their own, none included."""
+    _check_places(density, step, values, offsets)
     check_offsets(offsets, density.shape[0])
+    twin = pick(_composite_packed, density.device.type)
+    return twin(density, step, values, offsets, t, stop)
+
+
+def _composite_packed(
+    density: Tensor, step: Tensor, values: Tensor, offsets: Tensor, t: Tensor | None, stop: float
+) -> Composite:
     rows, columns, longest = _padded_places(offsets, density.shape[0])
     rays = offsets.shape[0] - 1
 
@@ -110,7 +130,7 @@ def composite_packed(
         empty = x.new_zeros(rays, longest, *x.shape[1:])
         return empty.index_put((rows, columns), x)
 
-    dense = composite(
+    dense = _composite(
         padded(density), padded(step), padded(values), None if t is None else padded(t), stop
     )
     return Composite(dense.values, dense.opacity, dense.depth, dense.weights[rows, columns])
@@ -128,6 +148,14 @@ def ray_of_sample(offsets: Int[Tensor, " R1"], count: int) -> Int[Tensor, " N"]:
     """Which ray each of `count` packed samples lies on."""
     rays = torch.arange(offsets.shape[0] - 1, device=offsets.device)
     return torch.repeat_interleave(rays, offsets.diff(), output_size=count)
+
+
+def _check_places(*tensors: Tensor) -> None:
+    places = {str(x.device) for x in tensors}
+    if len(places) > 1:
+        raise BadInput(
+            f"Samples to composite lie on {' and '.join(sorted(places))}. Move them to one device."
+        )
 
 
 def check_offsets(offsets: Int[Tensor, " R1"], count: int) -> None:
