@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-CHECKED = ["likeness.core", "likeness.ops", "likeness.nn", "likeness.rigs"]
+SOURCE = Path(__file__).parent.parent / "src"
+# Kernels (`*_cpu.py`, `*_gpu.py`) go through compilers of their own and stay as they are.
+CHECKED = [
+    ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+    for room in ("core", "ops", "nn", "rigs")
+    for path in sorted((SOURCE / "likeness" / room).rglob("*.py"))
+    if path.stem != "__init__" and not path.stem.endswith(("_cpu", "_gpu"))
+]
 
 if os.environ.get("LIKENESS_UNCHECKED") is None:
     _hook = install_import_hook(CHECKED, "beartype.beartype")
