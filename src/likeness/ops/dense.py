@@ -1,7 +1,6 @@
 """Small dense networks on very many rows."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +35,10 @@ def dense_layers(
             f"The first layer takes {weights[0].shape[1]} numbers per row; the input has "
             f"{x.shape[-1]}."
         )
+    if x.dtype != weights[0].dtype and not torch.is_autocast_enabled(x.device.type):
+        raise BadInput(
+            f"The input is {x.dtype} but the weights are {weights[0].dtype}. Convert one of them."
+        )
     rows = x.reshape(-1, x.shape[-1])
     twin = pick(_dense_layers, x.device.type)
     return twin(rows, weights, biases, slope).reshape(*x.shape[:-1], weights[-1].shape[0])
@@ -61,55 +64,3 @@ def in_chunks(
     if x.device.type != "cpu" or x.shape[0] <= rows:
         return network(x)
     return torch.cat([network(part) for part in x.split(rows)])
-
-
-def _chunked(
-    x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor] | None, slope: float
-) -> Tensor:
-    return _Chunked.apply(slope, len(weights), x, *weights, *(biases or ()))  # type: ignore[return-value]
-
-
-class _Chunked(torch.autograd.Function):
-    """The layers chunk by chunk, forward and backward; hidden rows are kept, not recomputed."""
-
-    @staticmethod
-    def forward(ctx: Any, slope: float, count: int, x: Tensor, *parameters: Tensor) -> Tensor:
-        weights, biases = parameters[:count], parameters[count:]
-        result = x.new_empty(x.shape[0], weights[-1].shape[0])
-        hidden: list[Tensor] = []
-        for first in range(0, x.shape[0], ROWS):
-            h = x[first : first + ROWS]
-            for i, weight in enumerate(weights[:-1]):
-                h = F.linear(h, weight, biases[i] if biases else None)
-                F.leaky_relu(h, slope, inplace=True)
-                hidden.append(h)
-            last = F.linear(h, weights[-1], biases[-1] if biases else None)
-            result[first : first + ROWS] = last
-        ctx.slope, ctx.count = slope, count
-        ctx.save_for_backward(x, *parameters, *hidden)
-        return result
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x, *saved = ctx.saved_tensors
-        parameters = saved[: len(ctx.needs_input_grad) - 3]
-        hidden = saved[len(parameters) :]
-        weights = parameters[: ctx.count]
-        sums = [torch.zeros_like(p) for p in parameters]
-        back = torch.empty_like(x) if ctx.needs_input_grad[2] else None
-        for chunk, first in enumerate(range(0, x.shape[0], ROWS)):
-            rows = slice(first, first + ROWS)
-            layers = [x[rows], *hidden[chunk * (ctx.count - 1) : (chunk + 1) * (ctx.count - 1)]]
-            g = gradient[rows]
-            for i in reversed(range(ctx.count)):
-                sums[i].addmm_(g.mT, layers[i])
-                if len(sums) > ctx.count:
-                    sums[ctx.count + i].add_(g.sum(0))
-                if i > 0:
-                    g = torch.ops.aten.leaky_relu_backward(
-                        g @ weights[i], layers[i], ctx.slope, True
-                    )
-            if back is not None:
-                torch.mm(g, weights[0], out=back[rows])
-        return None, None, back, *sums

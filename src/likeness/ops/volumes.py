@@ -8,7 +8,7 @@ ray r owns samples `offsets[r]` up to `offsets[r + 1]`.
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from likeness.core.errors import BadInput
@@ -166,3 +166,41 @@ def check_offsets(offsets: Int[Tensor, " R1"], count: int) -> None:
             f"Offsets of packed rays must rise from 0 to the {count} samples there are; these go "
             f"from {ends[0]} to {ends[1]}. Build them by a cumulative sum of samples per ray."
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Progress:
+    """Rays on their way, when samples come in rounds: what they have gathered so far."""
+
+    values: Float[Tensor, "R C"]
+    opacity: Float[Tensor, " R"]
+    depth: Float[Tensor, " R"]
+    alive: Bool[Tensor, " R"]
+
+
+def composite_round(
+    so_far: Progress,
+    density: Float[Tensor, "R S"],
+    step: Float[Tensor, "R S"],
+    values: Float[Tensor, "R S C"],
+    t: Float[Tensor, "R S"],
+    stop: float,
+) -> Progress:
+    """`so_far` and one more round of samples; how they fall into rounds changes nothing.
+
+    A slot with a step of 0 is unused, and ends its ray. A ray also ends with the first sample that
+    less than `stop` of the light reached, which still counts (as NeRFBlendShape draws pictures).
+    """
+    used = (step > 0).cumprod(-1).bool() & so_far.alive[:, None]
+    thickness = torch.where(used, density * step, 0)
+    in_front = torch.nn.functional.pad(thickness.cumsum(-1), (1, 0))
+    reaching = (1 - so_far.opacity[:, None]) * torch.exp(-in_front[:, :-1])
+    lit = torch.nn.functional.pad(reaching[:, :-1] >= stop, (1, 0), value=True)
+    lit = lit[:, : reaching.shape[1]] & used
+    weights = torch.where(lit, reaching * -torch.expm1(-thickness), 0)
+    return Progress(
+        so_far.values + (weights[..., None] * values).sum(1),
+        so_far.opacity + weights.sum(1),
+        so_far.depth + (weights * t).sum(1),
+        (lit & (reaching >= stop)).all(1) & so_far.alive,
+    )
