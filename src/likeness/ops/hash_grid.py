@@ -129,7 +129,7 @@ def _entry(vertex: Tensor, layout: HashLayout, level: int) -> Tensor:
 def blended_hash_encode(
     points: Float[Tensor, "N 3"],
     tables: Float[Tensor, "K entries C"],
-    blend: Float[Tensor, "B K"],
+    blend: Float[Tensor, "B weights"],
     layout: HashLayout,
     which: Int[Tensor, " N"] | None = None,
     neutral: Float[Tensor, "1 entries C"] | None = None,
@@ -141,7 +141,9 @@ def blended_hash_encode(
     for this many points. The results are the same up to rounding. Gradients go to tables, neutral,
     blend and points.
     """
-    _check(points, tables, layout, which)
+    _check(points, tables, layout, None)
+    if which is not None and which.numel():
+        _check_which(which, blend.shape[0])
     if blend.shape[1] != tables.shape[0]:
         raise BadInput(
             f"{tables.shape[0]} tables need as many weights; there are {blend.shape[1]}."
@@ -155,7 +157,7 @@ def blended_hash_encode(
 
 def mixed(
     tables: Float[Tensor, "K entries C"],
-    blend: Float[Tensor, "B K"],
+    blend: Float[Tensor, "B weights"],
     neutral: Float[Tensor, "1 entries C"] | None = None,
 ) -> Float[Tensor, "B entries C"]:
     """One table per row of `blend`: the weighted sums themselves."""
@@ -189,4 +191,14 @@ def _check(points: Tensor, tables: Tensor, layout: HashLayout, which: Tensor | N
     if points.device != tables.device:
         raise BadInput(
             f"Points are on {points.device} but tables on {tables.device}. Move one to the other."
+        )
+    if which is not None and which.numel():
+        _check_which(which, tables.shape[0])
+
+
+def _check_which(which: Tensor, tables: int) -> None:
+    least, most = (int(x) for x in torch.aminmax(which))
+    if least < 0 or most >= tables:
+        raise BadInput(
+            f"Points ask for tables {least} to {most}, but there are {tables} tables, from 0 on."
         )
