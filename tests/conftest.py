@@ -16,7 +16,7 @@ CHECKED = [
 ]
 
 if os.environ.get("LIKENESS_UNCHECKED") is None:
-    _hook = install_import_hook(CHECKED, "beartype.beartype")
+    _hook = install_import_hook(CHECKED, "tower.check")
 
 FIXTURES = Path(__file__).parent / "parity"
 

@@ -1,0 +1,239 @@
+"""The avatar: Gaussians that ride on a head's surface, shaded and nudged by a short code."""
+
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from likeness.core.avatar import Picture, Splats
+from likeness.core.batching import take
+from likeness.core.camera import Camera, to_camera
+from likeness.core.expression import Expression
+from likeness.core.geometry import (
+    invert_rigid,
+    matrix_to_quaternion,
+    quaternion_multiply,
+    se3_exp,
+    transform,
+)
+from likeness.core.rig import Identity, Mesh
+from likeness.methods.splats.code import Code, Regression, RestPose, features, torso_in_head
+from likeness.methods.splats.surface import Surface
+from likeness.ops.carry import carry
+from likeness.ops.splats import project_splats, rasterise_splats
+
+_DC = 0.28209479177387814  # the constant spherical harmonic
+
+
+@dataclass(frozen=True, eq=False)
+class Posed:
+    """Splats in the world as the rasteriser wants them."""
+
+    means: Float[Tensor, "N 3"]
+    rotation: Float[Tensor, "N 4"]
+    scale: Float[Tensor, "N 3"]
+    opacity: Float[Tensor, " N"]
+    colour: Float[Tensor, "N 3"]
+
+
+class SplatAvatar(nn.Module):
+    """A head of Gaussian splats.
+
+    Every splat rides on a triangle of the posed rig (or on a fixed one that stands for the space
+    of the head, for what no rig has: shoulders). A code of a few numbers, from expression, head
+    turn and torso, drives a small atlas over the rig's UV square whose channels are added to
+    position, colour, size and opacity, so that nearby splats always change alike. `follow` says
+    how much a splat goes with the head rather than the torso.
+    """
+
+    corners: Tensor
+    weights: Tensor
+    cells: Tensor
+    cell_weights: Tensor
+    region: Tensor
+
+    def __init__(
+        self,
+        surface: Surface,
+        rest: RestPose,
+        code: Code,
+        corners: Tensor,
+        weights: Tensor,
+        uv: Tensor,
+        region: Tensor,
+        atlas: int,
+        backdrop: Tensor,
+        frames: int,
+    ) -> None:
+        super().__init__()
+        count = len(corners)
+        self.surface = surface
+        self.code = code
+        self.atlas = atlas
+        self.register_buffer("rest_head", rest.world_from_head)
+        self.register_buffer("rest_torso", rest.head_from_torso)
+        self.register_buffer("corners", corners)
+        self.register_buffer("weights", weights)
+        self.register_buffer("region", region)
+        cells, cell_weights = bilinear_cells(uv, atlas)
+        self.register_buffer("cells", cells)
+        self.register_buffer("cell_weights", cell_weights)
+        self.offset = nn.Parameter(torch.zeros(count, 3))
+        self.rotation = nn.Parameter(torch.tensor([1.0, 0, 0, 0]).repeat(count, 1))
+        self.log_scale = nn.Parameter(torch.zeros(count, 3))
+        self.opacity = nn.Parameter(torch.zeros(count))
+        self.colour = nn.Parameter(torch.full((count, 3), 0.5))
+        self.follow = nn.Parameter(torch.zeros(count))
+        directions = code.directions.shape[1]
+        self.motion_atlas = nn.Parameter(torch.zeros(directions, 2 * atlas * atlas * 3))
+        self.shade_atlas = nn.Parameter(torch.zeros(directions, 2 * atlas * atlas * 5))
+        self.backdrop = nn.Parameter(backdrop)
+        corrections = 6 + surface.coefficients + surface.personal
+        self.corrections = nn.Parameter(torch.zeros(frames, corrections))
+        self.regression = Regression(code.mean.shape[0], corrections)
+
+    @property
+    def rig(self) -> str:
+        return self.surface.rig
+
+    @property
+    def identity(self) -> Identity:
+        return self.surface.identity
+
+    @property
+    def count(self) -> int:
+        return self.corners.shape[0]
+
+    def features(self, expression: Expression) -> Tensor:
+        rest = RestPose(self.rest_head, self.rest_torso)  # type: ignore[arg-type]
+        return features(expression, rest, self.surface.personal)
+
+    def corrected(self, expression: Expression, correction: Tensor) -> Expression:
+        """The expression with pose and coefficients nudged: 6 of a motion in the head's frame,
+        then coefficients and personal modes."""
+        codes = self.surface.coefficients
+        head = expression.world_from_head @ se3_exp(correction[..., :6])
+        torso = expression.world_from_torso
+        if torso is None:
+            torso = expression.world_from_head
+        personal = expression.personal
+        if personal is not None and personal.shape[-1] == self.surface.personal:
+            personal = personal + correction[..., 6 + codes :]
+        return replace(
+            expression,
+            world_from_head=head,
+            world_from_torso=torso,
+            coefficients=expression.coefficients + correction[..., 6 : 6 + codes],
+            personal=personal,
+        )
+
+    def pose(self, expression: Expression) -> Posed:
+        """Every splat in the world, for one moment. Corrections are the caller's business."""
+        code = self.code(self.features(expression))
+        motion = self._drawn(code @ self.motion_atlas, 3)
+        shade = self._drawn(code @ self.shade_atlas, 5)
+        vertices = self.surface.head_vertices(expression)
+        means, rotation = carry(
+            vertices, self.corners, self.weights, self.offset, F.normalize(self.rotation, dim=-1)
+        )
+        means = means + motion
+        follow = torch.sigmoid(self.follow)[:, None]
+        head = expression.world_from_head
+        torso = head @ (torso_in_head(expression) @ invert_rigid(self.rest_torso))
+        with_head = means @ head[:3, :3].T + head[:3, 3]
+        with_torso = means @ torso[:3, :3].T + torso[:3, 3]
+        world = with_torso + follow * (with_head - with_torso)
+        turn_head, turn_torso = matrix_to_quaternion(torch.stack([head, torso])[:, :3, :3]).detach()
+        turn = turn_torso + follow.detach() * (turn_head - turn_torso)
+        return Posed(
+            world,
+            quaternion_multiply(turn, rotation),
+            torch.exp(self.log_scale + shade[:, 3:4]),
+            torch.sigmoid(self.opacity + shade[:, 4]),
+            self.colour + shade[:, :3],
+        )
+
+    def _drawn(self, atlas: Tensor, channels: int) -> Tensor:
+        table = atlas.view(2 * self.atlas * self.atlas, channels)
+        return F.embedding_bag(
+            self.cells, table, per_sample_weights=self.cell_weights, mode="sum"
+        )
+
+    def draw(self, camera: Camera, posed: Posed) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (colour and depth), alpha, and the splats' places on screen."""
+        projected = project_splats(posed.means, posed.rotation, posed.scale, camera)
+        depth = to_camera(camera, posed.means)[:, 2:]
+        picture, alpha = rasterise_splats(
+            projected,
+            torch.cat([posed.colour, depth], -1),
+            posed.opacity,
+            camera.width,
+            camera.height,
+        )
+        return picture, alpha, projected.xy
+
+    @torch.no_grad()
+    def render(self, camera: Camera, expression: Expression) -> Picture:
+        """What the camera sees. A batch of cameras and expressions gives a batch of pictures."""
+        if expression.coefficients.dim() > 1:
+            return self._render_batch(camera, expression)
+        correction = self.regression(self.features(expression))
+        posed = self.pose(self.corrected(expression, correction))
+        picture, alpha, _ = self.draw(camera, posed)
+        return Picture(picture[..., :3].clamp(0, 1), alpha, picture[..., 3])
+
+    def _render_batch(self, camera: Camera, expression: Expression) -> Picture:
+        count = expression.coefficients.shape[0]
+        single = camera.intrinsics.dim() == 2
+        views = [
+            self.render(camera if single else take(camera, i), take(expression, i))
+            for i in range(count)
+        ]
+        depths = [v.depth for v in views if v.depth is not None]
+        return Picture(
+            torch.stack([v.rgb for v in views]),
+            torch.stack([v.alpha for v in views]),
+            torch.stack(depths),
+        )
+
+    @torch.no_grad()
+    def splats(self, expression: Expression) -> Splats:
+        """The posed Gaussians, for exporters and other renderers."""
+        correction = self.regression(self.features(expression))
+        posed = self.pose(self.corrected(expression, correction))
+        harmonics = (posed.colour - 0.5)[:, None] / _DC
+        return Splats(
+            posed.means,
+            F.normalize(posed.rotation, dim=-1),
+            posed.scale,
+            posed.opacity,
+            harmonics,
+        )
+
+    @torch.no_grad()
+    def mesh(self, expression: Expression) -> Mesh:
+        """The surface under the splats, in the world."""
+        head = expression.world_from_head
+        vertices = self.surface.head_vertices(expression)
+        return Mesh(transform(head, vertices), self.surface.triangles)
+
+
+def bilinear_cells(
+    uv: Float[Tensor, "N 2"], size: int
+) -> tuple[Tensor, Tensor]:
+    """The four atlas cells around each uv and their weights.
+
+    The atlas is two square tiles of `size` cells stacked: u in [0, 1] with v in [0, 1] lies in the
+    first (the rig's UV square), v in [1, 2] in the second (the shoulders' own plane).
+    """
+    tile = (uv[:, 1] >= 1).long()
+    u = uv[:, 0].clamp(0, 1) * (size - 1)
+    v = (uv[:, 1] - tile).clamp(0, 1) * (size - 1)
+    left, top = u.floor().clamp(max=size - 2), v.floor().clamp(max=size - 2)
+    fu, fv = u - left, v - top
+    first = (tile * size + top.long()) * size + left.long()
+    cells = torch.stack([first, first + 1, first + size, first + size + 1], -1)
+    weights = torch.stack([(1 - fu) * (1 - fv), fu * (1 - fv), (1 - fu) * fv, fu * fv], -1)
+    return cells, weights

@@ -1,0 +1,149 @@
+"""From an expression to a short code: what the appearance of this head may depend on."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from likeness.core.expression import Expression
+from likeness.core.geometry import invert_rigid, matrix_to_axis_angle
+
+# How far apart two values of a signal look, so that a principal direction means visible change.
+_TURN = 3.0  # per radian of head turn: shading follows it
+_SHIFT = 5.0  # per metre of the torso against the head
+_SMALL = 0.05  # directions with less spread than this are noise and stay small
+
+
+@dataclass(frozen=True, eq=False)
+class RestPose:
+    """Where head and torso are in the middle of the training frames; features are relative to it."""
+
+    world_from_head: Float[Tensor, "4 4"]
+    head_from_torso: Float[Tensor, "4 4"]
+
+
+def torso_in_head(expression: Expression) -> Float[Tensor, "*b 4 4"]:
+    """The torso's motion seen from the head; identity where the torso is not known apart."""
+    head = expression.world_from_head
+    if expression.world_from_torso is None:
+        return torch.eye(4, dtype=head.dtype, device=head.device).expand_as(head)
+    return invert_rigid(head) @ expression.world_from_torso
+
+
+def features(expression: Expression, rest: RestPose, personal: int) -> Float[Tensor, "*b F"]:
+    """Coefficients, personal modes, head turn and torso motion, in comparable units.
+
+    `personal` is how many personal modes this head has; a driver without them gives zeros.
+    """
+    coefficients = expression.coefficients
+    modes = expression.personal
+    if modes is None or modes.shape[-1] != personal:
+        modes = coefficients.new_zeros((*coefficients.shape[:-1], personal))
+    turn = rest.world_from_head[:3, :3].mT @ expression.world_from_head[..., :3, :3]
+    torso = torso_in_head(expression) @ invert_rigid(rest.head_from_torso)
+    parts = [
+        coefficients,
+        modes,
+        expression.joints.flatten(-2),
+        _TURN * matrix_to_axis_angle(turn),
+        _TURN * matrix_to_axis_angle(torso[..., :3, :3]),
+        _SHIFT * torso[..., :3, 3],
+    ]
+    return torch.cat(parts, -1)
+
+
+class Code(nn.Module):
+    """Features to a few independent numbers, clamped to what training showed.
+
+    A linear map to principal directions of the training frames: zero is the average frame, one a
+    standard deviation. Beyond the range seen in training the code stays at its edge, because a
+    basis says nothing out there.
+    """
+
+    mean: Tensor
+    directions: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, mean: Tensor, directions: Tensor, low: Tensor, high: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("directions", directions)
+        self.register_buffer("low", low)
+        self.register_buffer("high", high)
+
+    def forward(self, values: Float[Tensor, "*b F"]) -> Float[Tensor, "*b K"]:
+        code = (values - self.mean) @ self.directions
+        return torch.maximum(torch.minimum(code, self.high), self.low)
+
+
+def learn_code(values: Float[Tensor, "T F"], size: int) -> Code:
+    """The code of a set of training frames. Asking for more than they hold leaves zeros."""
+    mean = values.mean(0)
+    centred = values - mean
+    _, spread, basis = torch.linalg.svd(centred, full_matrices=False)
+    spread = spread / max(len(values) - 1, 1) ** 0.5
+    kept = min(size, len(spread))
+    directions = values.new_zeros(values.shape[1], size)
+    directions[:, :kept] = basis[:kept].T / spread[:kept].clamp(min=_SMALL)
+    seen = centred @ directions
+    margin = 0.1
+    return Code(mean, directions, seen.amin(0) - margin, seen.amax(0) + margin)
+
+
+class Regression(nn.Module):
+    """Pose and expression corrections predicted from features: what refinement taught, kept.
+
+    Ridge regression, refitted in closed form; predictions are clamped to the range of the
+    corrections it has seen. Starts as no correction at all.
+    """
+
+    mean: Tensor
+    weights: Tensor
+    bias: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(inputs))
+        self.register_buffer("weights", torch.zeros(inputs, outputs))
+        self.register_buffer("bias", torch.zeros(outputs))
+        self.register_buffer("low", torch.zeros(outputs))
+        self.register_buffer("high", torch.zeros(outputs))
+
+    def forward(self, values: Float[Tensor, "*b F"]) -> Float[Tensor, "*b C"]:
+        predicted = (values - self.mean) @ self.weights + self.bias
+        return torch.maximum(torch.minimum(predicted, self.high), self.low)
+
+    @torch.no_grad()
+    def fit(self, values: Float[Tensor, "T F"], corrections: Float[Tensor, "T C"]) -> None:
+        """Least squares with a ridge whose strength is chosen by leaving blocks of frames out."""
+        count = len(values)
+        blocks = torch.arange(count, device=values.device) * 5 // max(count, 1)
+        best, best_error = 1e3, float("inf")
+        for ridge in (1e-2, 1e-1, 1.0, 10.0, 100.0, 1e3):
+            error = 0.0
+            for block in range(5):
+                out = blocks == block
+                if out.all() or not out.any():
+                    continue
+                mean, weights, bias = _ridge(values[~out], corrections[~out], ridge)
+                missed = corrections[out] - ((values[out] - mean) @ weights + bias)
+                error += float(missed.square().sum())
+            if error < best_error:
+                best, best_error = ridge, error
+        mean, weights, bias = _ridge(values, corrections, best)
+        self.mean.copy_(mean)
+        self.weights.copy_(weights)
+        self.bias.copy_(bias)
+        self.low.copy_(corrections.amin(0))
+        self.high.copy_(corrections.amax(0))
+
+
+def _ridge(values: Tensor, targets: Tensor, ridge: float) -> tuple[Tensor, Tensor, Tensor]:
+    mean, bias = values.mean(0), targets.mean(0)
+    x, y = (values - mean).double(), (targets - bias).double()
+    gram = x.T @ x + ridge * torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
+    return mean, torch.linalg.solve(gram, x.T @ y).to(values.dtype), bias

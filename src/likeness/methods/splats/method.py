@@ -1,0 +1,249 @@
+"""`splats`: our own head, Gaussians carried by the rig. The default of `likeness build`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+from torch.optim import Optimizer
+
+from likeness.core.batching import take
+from likeness.core.camera import Camera, resized
+from likeness.core.capture import Capture, last_fifth
+from likeness.core.errors import BadInput
+from likeness.core.expression import Expression
+from likeness.core.geometry import invert_rigid
+from likeness.core.regions import REGION
+from likeness.core.track import Track
+from likeness.methods.splats.avatar import SplatAvatar
+from likeness.methods.splats.code import RestPose, features, learn_code, torso_in_head
+from likeness.methods.splats.growth import recycle
+from likeness.methods.splats.placement import look_at_frames, place
+from likeness.methods.splats.surface import Surface, bake
+from likeness.ops.image import l1_dssim
+from likeness.training.adam import Adam
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A training frame, at the size it is trained on."""
+
+    index: int
+    camera: Camera
+    expression: Expression
+    rgb: Float[Tensor, "H W 3"]
+    alpha: Float[Tensor, "H W"]
+    weight: Float[Tensor, "H W"]
+
+
+@dataclass(frozen=True)
+class RiggedSplats:
+    """Gaussian splats carried by the head rig. Learns on a laptop in minutes."""
+
+    splats: int = 30_000
+    """How many Gaussians; memory and speed do not change during training."""
+    steps: int = 12_000
+    """Optimiser steps, one frame each."""
+    code: int = 16
+    """Numbers that appearance may depend on, from expression, head turn and torso."""
+    atlas: int = 64
+    """Cells along a side of the code-driven atlas."""
+    structure: float = 0.2
+    """Weight of the structural term (D-SSIM) against L1."""
+    focus: float = 3.0
+    """How much more eyes and mouth count than the rest of the picture."""
+    matte: float = 0.1
+    """Weight of the matte during the first half."""
+    warm_up: float = 0.12
+    """Share of the steps at half size."""
+    recycle_every: int = 250
+    """Steps between moving idle splats to where the picture asks for more."""
+    seed: int = 0
+    """Of the start and of the order of frames."""
+
+    NAME: ClassVar[str] = "splats"
+
+    def __post_init__(self) -> None:
+        if self.splats < 100:
+            raise BadInput(f"A head needs at least 100 splats, not {self.splats}.")
+        if self.steps < 1:
+            raise BadInput(f"Training takes at least one step, not {self.steps}.")
+
+    def build(self, capture: Capture, track: Track) -> SplatAvatar:
+        frames = training_frames(capture, track)
+        generator = Generator().manual_seed(self.seed)
+        surface = bake(track.identity, track.expressions)
+        chosen = take(track.expressions, torch.tensor(frames))
+        rest = rest_pose(chosen)
+        code = learn_code(features(chosen, rest, surface.personal), self.code)
+        looks = look_at_frames(capture, track, surface, frames)
+        start = place(surface, looks, rest.head_from_torso, self.splats, generator)
+        avatar = SplatAvatar(
+            surface,
+            rest,
+            code,
+            start.corners,
+            start.weights,
+            start.uv,
+            start.region,
+            self.atlas,
+            backdrop_of(capture, track, looks[0].rgb),
+            len(track),
+        )
+        with torch.no_grad():
+            avatar.offset.copy_(start.offset)
+            avatar.colour.copy_(start.colour)
+            avatar.log_scale.copy_(torch.log(0.6 * start.spacing)[:, None].expand(-1, 3))
+            avatar.opacity.fill_(0.0)
+            avatar.follow.copy_(torch.logit(start.follow.clamp(0.02, 0.98)))
+        return avatar
+
+    def batches(self, capture: Capture, track: Track, generator: Generator) -> Iterator[View]:
+        """Frames in an order drawn from `generator`, each at the size its step trains on."""
+        frames = torch.tensor(training_frames(capture, track))
+        while True:
+            for index in frames[torch.randperm(len(frames), generator=generator)].tolist():
+                yield self.view(capture, track, index)
+
+    def view(self, capture: Capture, track: Track, index: int) -> View:
+        """One frame with its matte and with how much each pixel counts."""
+        rgb = capture[index].rgb
+        alpha = matte_of(capture, track, index)
+        regions = track.maps.regions(index) if track.maps is not None else None
+        weight = torch.ones_like(alpha)
+        if regions is not None:
+            labels = torch.from_numpy(regions).long()
+            for name in ("eyes", "irises", "lips", "mouth", "teeth", "tongue"):
+                weight = torch.where(labels == REGION[name], self.focus, weight)
+        camera, expression = take(track.cameras, index), take(track.expressions, index)
+        return View(index, camera, expression, rgb, alpha, weight)
+
+    def optimizer(self, avatar: SplatAvatar) -> Optimizer:
+        rates = {
+            "offset": 1e-4,
+            "rotation": 2e-3,
+            "log_scale": 6e-3,
+            "opacity": 3e-2,
+            "colour": 3e-3,
+            "follow": 5e-3,
+            "motion_atlas": 2e-5,
+            "shade_atlas": 4e-4,
+            "backdrop": 1e-3,
+            "corrections": 4e-4,
+        }
+        groups = [
+            {"params": [getattr(avatar, name)], "lr": rate, "name": name, "rate": rate}
+            for name, rate in rates.items()
+        ]
+        return Adam(groups, betas=(0.9, 0.99), eps=1e-15)
+
+    def losses(self, avatar: SplatAvatar, view: View, step: int) -> dict[str, Tensor]:
+        progress = step / self.steps
+        if progress < self.warm_up:
+            view = halved(view)
+        expression = avatar.corrected(view.expression, avatar.corrections[view.index])
+        posed = avatar.pose(expression)
+        picture, alpha, places = avatar.draw(view.camera, posed)
+        if places.requires_grad:
+            places.retain_grad()
+            avatar.places = places
+        backdrop = avatar.backdrop_at(view.camera.width, view.camera.height)
+        drawn = picture[..., :3] + (1 - alpha[..., None]) * backdrop
+        losses = {
+            "picture": l1_dssim(drawn, view.rgb, self.structure, view.weight),
+            "size": 20.0 * torch.relu(avatar.log_scale - avatar.log_largest).square().mean(),
+            "anchor": avatar.anchor_loss(),
+            "small": 1e-3 * avatar.corrections[view.index].square().sum(),
+        }
+        if progress < 0.5:
+            losses["matte"] = self.matte * (alpha - view.alpha).abs().mean()
+        return losses
+
+    def after_step(self, avatar: SplatAvatar, optimizer: Optimizer, step: int) -> None:
+        """Collect where the picture pulls, move idle splats there, and lower the rates."""
+        progress = step / self.steps
+        avatar.collect()
+        if step % self.recycle_every == self.recycle_every - 1 and 0.02 < progress < 0.7:
+            recycle(avatar, optimizer, avatar.pull, 0.05)
+            avatar.pull.zero_()
+        decay = 0.05 ** max(0.0, (progress - 0.3) / 0.7)
+        for group in optimizer.param_groups:
+            group["lr"] = group["rate"] * decay
+        if step % 500 == 499 or step + 1 == self.steps:
+            self.teach(avatar)
+
+    def teach(self, avatar: SplatAvatar) -> None:
+        """Let the regression predict, from tracked features, what refinement found."""
+        seen = avatar.corrections.detach().abs().sum(-1) > 0
+        if int(seen.sum()) >= 8:
+            avatar.regression.fit(avatar.seen_features[seen], avatar.corrections.detach()[seen])
+
+    def restore(self, state: dict[str, Tensor]) -> SplatAvatar:
+        """The avatar out of its own tensors alone."""
+        return SplatAvatar.from_state(state)
+
+
+def laptop() -> RiggedSplats:
+    """Ten minutes on two CPU cores."""
+    return RiggedSplats()
+
+
+def gpu() -> RiggedSplats:
+    """More splats and steps, for a CUDA device."""
+    return RiggedSplats(splats=100_000, steps=30_000, atlas=128)
+
+
+def training_frames(capture: Capture, track: Track) -> list[int]:
+    """Frames of the training split in which a face was tracked; at least two."""
+    splits = capture.splits or last_fifth(len(capture))
+    frames = [i for i in splits.train if i < len(track) and float(track.confidence[i]) > 0]
+    if len(frames) < 2:
+        raise BadInput(
+            f"{capture.name!r} has {len(frames)} tracked training frame(s); an avatar needs at "
+            "least 2, and a hundred to look right. Record longer, or check the track's report."
+        )
+    return frames
+
+
+def matte_of(capture: Capture, track: Track, index: int) -> Tensor:
+    alpha = track.maps.alpha(index) if track.maps is not None else None
+    if alpha is None:
+        alpha = capture.pictures.alpha(index)
+    if alpha is None:
+        raise BadInput(f"Frame {index} of {capture.name!r} has no matte. Run `likeness track`.")
+    return torch.from_numpy(alpha).float() / 255
+
+
+def backdrop_of(capture: Capture, track: Track, like: Tensor) -> Tensor:
+    """The clean background as a starting point; mid-grey when nobody knows it."""
+    for found in (track.backdrop, capture.background):
+        if found is not None:
+            return torch.from_numpy(found).float() / 255
+    width, height = track.cameras.width, track.cameras.height
+    return torch.full((height, width, 3), 0.5)
+
+
+def rest_pose(expressions: Expression) -> RestPose:
+    """The frame nearest to the middle of all head poses."""
+    at = expressions.world_from_head[:, :3, :].flatten(1)
+    middle = (at - at.median(0).values).square().sum(-1).argmin()
+    return RestPose(
+        expressions.world_from_head[middle].clone(), torso_in_head(expressions)[middle].clone()
+    )
+
+
+def halved(view: View) -> View:
+    """The same view at half size, by averaging."""
+    planes = torch.cat([view.rgb, view.alpha[..., None], view.weight[..., None]], -1)
+    small = torch.nn.functional.avg_pool2d(planes.permute(2, 0, 1)[None], 2)[0].permute(1, 2, 0)
+    small = small.contiguous()
+    height, width = small.shape[:2]
+    return replace(
+        view,
+        camera=resized(view.camera, width, height),
+        rgb=small[..., :3].contiguous(),
+        alpha=small[..., 3].contiguous(),
+        weight=small[..., 4].contiguous(),
+    )
