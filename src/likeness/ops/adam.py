@@ -1,0 +1,45 @@
+"""One Adam update of one tensor, in place."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from likeness.ops.twins import pick
+
+
+def adam_step(
+    parameter: Tensor,
+    gradient: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    step: int,
+    rate: float,
+    betas: tuple[float, float],
+    eps: float,
+) -> None:
+    """Update `parameter` and its running `mean` and `square` after `step` (from 1) gradients.
+
+    Gradients that are not finite count as zero, so that one bad pixel cannot end a training.
+    """
+    twin = pick(_adam_step, parameter.device.type)
+    twin(parameter, gradient, mean, square, step, rate, betas, eps)
+
+
+@torch.no_grad()
+def _adam_step(
+    parameter: Tensor,
+    gradient: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    step: int,
+    rate: float,
+    betas: tuple[float, float],
+    eps: float,
+) -> None:
+    gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+    mean.lerp_(gradient, 1 - betas[0])
+    square.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+    size = rate / (1 - betas[0] ** step)
+    root = math.sqrt(1 - betas[1] ** step)
+    parameter.addcdiv_(mean, square.sqrt().div_(root).add_(eps), value=-size)

@@ -1,0 +1,52 @@
+"""CPU twin of the Adam update: one pass over memory."""
+
+import math
+
+import numba as nb
+import numpy as np
+from torch import Tensor
+
+from likeness.ops import adam
+from likeness.ops.twins import match_threads
+
+_BLOCK = 16384
+f32 = np.float32
+
+
+@nb.njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+def _step(parameter, gradient, mean, square, size, root, b1, b2, eps):
+    count = parameter.shape[0]
+    for block in nb.prange((count + _BLOCK - 1) // _BLOCK):
+        for i in range(block * _BLOCK, min(count, (block + 1) * _BLOCK)):
+            g = gradient[i]
+            g = g if abs(g) < f32(3e38) else f32(0)  # NaN compares false
+            m = b1 * mean[i] + (f32(1) - b1) * g
+            v = b2 * square[i] + (f32(1) - b2) * g * g
+            mean[i], square[i] = m, v
+            parameter[i] -= size * m / (np.sqrt(v) * root + eps)
+
+
+def adam_step(
+    parameter: Tensor,
+    gradient: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    step: int,
+    rate: float,
+    betas: tuple[float, float],
+    eps: float,
+) -> None:
+    """The twin of `ops.adam`, for contiguous float32; anything else takes the definition."""
+    tensors = (parameter, gradient, mean, square)
+    if any(str(t.dtype) != "torch.float32" or not t.is_contiguous() for t in tensors):
+        adam._adam_step(parameter, gradient, mean, square, step, rate, betas, eps)
+        return
+    match_threads()
+    _step(
+        *[t.detach().view(-1).numpy() for t in tensors],
+        np.float32(rate / (1 - betas[0] ** step)),
+        np.float32(1 / math.sqrt(1 - betas[1] ** step)),
+        np.float32(betas[0]),
+        np.float32(betas[1]),
+        np.float32(eps),
+    )
