@@ -1,17 +1,24 @@
 """Dense layers on a CPU: a few thousand rows through all layers, then the next ones.
 
 What a layer writes is still in cache when the next one reads it, and memory is reused instead of
-being asked for anew, which costs more than the arithmetic when layers are narrow.
+being asked for anew, which costs more than the arithmetic when layers are narrow. Each thread takes
+whole chunks: cutting every small product in two would spend more on meeting again than on sums.
 """
 
-from collections.abc import Sequence
-from typing import Any
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from threading import Barrier
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from likeness.ops.dense import ROWS
+
+T = TypeVar("T")
 
 
 def dense_layers(
@@ -26,44 +33,88 @@ class _Chunked(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, slope: float, count: int, x: Tensor, *parameters: Tensor) -> Tensor:
-        weights, biases = parameters[:count], parameters[count:]
+        weights, biases = parameters[:count], parameters[count:] or (None,) * count
         result = x.new_empty(x.shape[0], weights[-1].shape[0])
         keep = any(ctx.needs_input_grad)
-        hidden: list[Tensor] = []
-        for first in range(0, x.shape[0], ROWS):
-            h = x[first : first + ROWS]
-            for i, weight in enumerate(weights[:-1]):
-                h = F.linear(h, weight, biases[i] if biases else None)
-                F.leaky_relu(h, slope, inplace=True)
+
+        def through(rows: slice) -> list[Tensor]:
+            hidden: list[Tensor] = []
+            h = x[rows]
+            for weight, bias in zip(weights[:-1], biases[:-1]):
+                h = F.leaky_relu(F.linear(h, weight, bias), slope, inplace=True)
                 if keep:
                     hidden.append(h)
-            last = F.linear(h, weights[-1], biases[-1] if biases else None)
-            result[first : first + ROWS] = last
+            result[rows] = F.linear(h, weights[-1], biases[-1])
+            return hidden
+
+        hidden = _spread(through, _chunks(x.shape[0]))
         ctx.slope, ctx.count = slope, count
-        ctx.save_for_backward(x, *parameters, *hidden)
+        ctx.save_for_backward(x, *parameters, *(h for part in hidden for h in part))
         return result
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, *saved = ctx.saved_tensors
+        count, depth = ctx.count, ctx.count - 1
         parameters = saved[: len(ctx.needs_input_grad) - 3]
-        hidden = saved[len(parameters) :]
-        weights = parameters[: ctx.count]
-        sums = [torch.zeros_like(p) for p in parameters]
+        weights, hidden = parameters[:count], saved[len(parameters) :]
         back = torch.empty_like(x) if ctx.needs_input_grad[2] else None
-        for chunk, first in enumerate(range(0, x.shape[0], ROWS)):
-            rows = slice(first, first + ROWS)
-            layers = [x[rows], *hidden[chunk * (ctx.count - 1) : (chunk + 1) * (ctx.count - 1)]]
-            g = gradient[rows]
-            for i in reversed(range(ctx.count)):
-                sums[i].addmm_(g.mT, layers[i])
-                if len(sums) > ctx.count:
-                    sums[ctx.count + i].add_(g.sum(0))
+
+        def through(rows: slice) -> list[Tensor]:
+            first = rows.start // ROWS * depth
+            layers = [x[rows], *hidden[first : first + depth]]
+            g, found = gradient[rows], []
+            for i in reversed(range(count)):
+                found.append(g.mT @ layers[i])
+                if len(parameters) > count:
+                    found.append(g.sum(0))
                 if i > 0:
-                    g = torch.ops.aten.leaky_relu_backward(
-                        g @ weights[i], layers[i], ctx.slope, True
-                    )
+                    g = g @ weights[i]
+                    g = torch.ops.aten.leaky_relu_backward(g, layers[i], ctx.slope, True)
             if back is not None:
-                torch.mm(g, weights[0], out=back[rows])
+                back[rows] = g @ weights[0]
+            return found
+
+        parts = _spread(through, _chunks(x.shape[0]))
+        if not parts:
+            return None, None, back, *(torch.zeros_like(p) for p in parameters)
+        sums = [torch.stack(part).sum(0) for part in zip(*parts)][::-1]  # in order of layers
+        if len(parameters) > count:
+            sums = [*sums[1::2], *sums[::2]]
         return None, None, back, *sums
+
+
+def _chunks(rows: int) -> list[slice]:
+    return [slice(first, min(first + ROWS, rows)) for first in range(0, rows, ROWS)]
+
+
+def _spread(work: Callable[[slice], T], chunks: list[slice]) -> list[T]:
+    """`work` on every chunk, on as many threads as torch may use; results in order."""
+
+    @torch.no_grad()
+    def quietly(rows: slice) -> T:
+        return work(rows)
+
+    threads = min(torch.get_num_threads(), len(chunks))
+    if threads < 2:
+        return [quietly(rows) for rows in chunks]
+    return list(_workers(threads, os.getpid()).map(quietly, chunks))
+
+
+@cache
+def _workers(threads: int, process: int) -> ThreadPoolExecutor:
+    """Threads that do torch's work alone. Per process: threads do not survive a fork."""
+    met = Barrier(threads + 1)
+
+    def start() -> None:
+        torch.set_num_threads(1)  # of this thread, and of threads that start later
+        met.wait()
+
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="likeness-dense")
+    for _ in range(threads):
+        pool.submit(start)
+    before = torch.get_num_threads()
+    met.wait()
+    torch.set_num_threads(before)
+    return pool

@@ -41,5 +41,8 @@ def match_threads() -> None:
     """Let numba use as many threads as torch does. Call before launching a kernel."""
     import numba
 
+    wanted = torch.get_num_threads()
     most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    numba.set_num_threads(max(1, min(torch.get_num_threads(), most)))
+    numba.set_num_threads(max(1, min(wanted, most)))
+    if torch.get_num_threads() != wanted:  # numba's pool, when it starts, resets torch's as well
+        torch.set_num_threads(wanted)
