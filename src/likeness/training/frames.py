@@ -1,0 +1,66 @@
+"""Pictures kept in memory up to a limit, so that frames are decoded once when they fit."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import UInt8
+
+from likeness.core.capture import Pictures
+from likeness.core.errors import BadInput
+
+_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def parse_size(text: str) -> int:
+    """Bytes of "500M", "2G" or "2GiB"."""
+    plain = text.strip().lower().removesuffix("ib").removesuffix("b")
+    unit = _UNITS.get(plain[-1:], 1)
+    number = plain[:-1] if unit > 1 else plain
+    try:
+        value = float(number)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise BadInput(f"{text!r} is not an amount of memory. Write it like 500M or 2G.")
+    return int(value * unit)
+
+
+class Kept:
+    """Any per-frame pictures (a capture's, or a track's maps) with the last ones kept as bytes.
+
+    When the limit is reached the least recently used go. One picture larger than the limit is
+    decoded each time.
+    """
+
+    def __init__(self, source: Pictures, limit: int) -> None:
+        self.source, self.limit = source, limit
+        self.held = 0
+        self._kept: OrderedDict[tuple[str, int], np.ndarray | None] = OrderedDict()
+
+    def rgb(self, index: int) -> UInt8[np.ndarray, "H W 3"]:
+        found = self._fetch("rgb", index)
+        assert found is not None
+        return found
+
+    def alpha(self, index: int) -> UInt8[np.ndarray, "H W"] | None:
+        return self._fetch("alpha", index)
+
+    def regions(self, index: int) -> UInt8[np.ndarray, "H W"] | None:
+        return self._fetch("regions", index)
+
+    def _fetch(self, kind: str, index: int) -> np.ndarray | None:
+        key = (kind, index)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        load: Callable[[int], np.ndarray | None] = getattr(self.source, kind)
+        found = load(index)
+        size = 0 if found is None else found.nbytes
+        if size <= self.limit:
+            self._kept[key] = found
+            self.held += size
+            while self.held > self.limit:
+                _, gone = self._kept.popitem(last=False)
+                self.held -= 0 if gone is None else gone.nbytes
+        return found
