@@ -14,6 +14,18 @@ CAPTURES = Registry(
     {
         "native": "likeness.captures.native",
         "video": "likeness.captures.video",
+        "nerfblendshape": "likeness.captures.nerfblendshape",
+        "adnerf": "likeness.captures.adnerf",
+        "nerface": "likeness.captures.nerface",
+        "vhap": "likeness.captures.vhap",
+        "insta": "likeness.captures.insta",
+        "nha": "likeness.captures.nha",
+        "metrical": "likeness.captures.metrical",
+        "nerfstudio": "likeness.captures.nerfstudio",
+        "llff": "likeness.captures.llff",
+        "colmap": "likeness.captures.colmap",
+        "ncg": "likeness.captures.ncg",
+        "photos": "likeness.captures.photos",
     },
 )
 """Modules with `recognises(path) -> bool` and `read(path, **options) -> Capture`, most specific

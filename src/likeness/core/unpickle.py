@@ -3,7 +3,7 @@
 import pickle
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -79,12 +79,23 @@ def restricted_load(
     path = Path(path)
     try:
         with path.open("rb") as stream:
-            return _Unpickler(stream, dict.fromkeys(stand_ins, Inert), encoding).load()
+            return restricted_read(stream, path, stand_ins, encoding)
     except FileNotFoundError as error:
         raise BadInput(f"There is no file {path}.") from error
+
+
+def restricted_read(
+    stream: IO[bytes],
+    where: str | Path,
+    stand_ins: Iterable[str] = (),
+    encoding: str = "latin1",
+) -> Any:
+    """`restricted_load` of an open stream, such as a member of an archive; `where` names it."""
+    try:
+        return _Unpickler(stream, dict.fromkeys(stand_ins, Inert), encoding).load()
     except (pickle.UnpicklingError, EOFError, UnicodeDecodeError, ValueError) as error:
-        raise BadInput(f"{path} cannot be unpickled safely ({error}).") from error
+        raise BadInput(f"{where} cannot be unpickled safely ({error}).") from error
     except (AttributeError, TypeError, IndexError, KeyError, ImportError, MemoryError) as error:
         raise BadInput(
-            f"{path} is not a whole pickle ({type(error).__name__}: {error})."
+            f"{where} is not a whole pickle ({type(error).__name__}: {error})."
         ) from error
