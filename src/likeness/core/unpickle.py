@@ -2,8 +2,9 @@
 
 import pickle
 from collections.abc import Callable, Iterable, Mapping
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def restricted_load(
 
 
 def restricted_read(
-    stream: IO[bytes],
+    stream: BufferedIOBase,
     where: str | Path,
     stand_ins: Iterable[str] = (),
     encoding: str = "latin1",
