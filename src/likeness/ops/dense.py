@@ -10,7 +10,7 @@ from torch import Tensor
 from likeness.core.errors import BadInput
 from likeness.ops.twins import pick
 
-ROWS = 4096
+ROWS = 8192
 """Rows worked on at a time on a CPU, so that a layer's output is still in cache for the next."""
 
 

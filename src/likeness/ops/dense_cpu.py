@@ -44,7 +44,10 @@ class _Chunked(torch.autograd.Function):
                 h = F.leaky_relu(F.linear(h, weight, bias), slope, inplace=True)
                 if keep:
                     hidden.append(h)
-            result[rows] = F.linear(h, weights[-1], biases[-1])
+            if biases[-1] is None:
+                torch.mm(h, weights[-1].mT, out=result[rows])
+            else:
+                torch.addmm(biases[-1], h, weights[-1].mT, out=result[rows])
             return hidden
 
         hidden = _spread(through, _chunks(x.shape[0]))
@@ -71,9 +74,11 @@ class _Chunked(torch.autograd.Function):
                     found.append(g.sum(0))
                 if i > 0:
                     g = g @ weights[i]
-                    g = torch.ops.aten.leaky_relu_backward(g, layers[i], ctx.slope, True)
+                    torch.ops.aten.leaky_relu_backward.grad_input(
+                        g, layers[i], ctx.slope, True, grad_input=g
+                    )
             if back is not None:
-                back[rows] = g @ weights[0]
+                _multiply_into(g, weights[0], back[rows])
             return found
 
         parts = _spread(through, _chunks(x.shape[0]))
@@ -83,6 +88,14 @@ class _Chunked(torch.autograd.Function):
         if len(parameters) > count:
             sums = [*sums[1::2], *sums[::2]]
         return None, None, back, *sums
+
+
+def _multiply_into(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """`out = a @ b`, where rows or columns of `out` may be the contiguous ones."""
+    if out.stride(0) == 1:
+        torch.mm(b.mT, a.mT, out=out.mT)
+    else:
+        torch.mm(a, b, out=out)
 
 
 def _chunks(rows: int) -> list[slice]:

@@ -31,9 +31,9 @@ class HashLayout:
     log2_size: int = 16
 
     def __post_init__(self) -> None:
-        if self.levels < 1 or self.features < 1 or not 0 <= self.log2_size <= 28:
+        if self.levels < 1 or self.features < 1 or not 0 <= self.log2_size <= 24:
             raise BadInput(
-                f"A hash grid needs a level, a feature and 2^0 to 2^28 entries; this one has "
+                f"A hash grid needs a level, a feature and 2^0 to 2^24 entries; this one has "
                 f"{self.levels} levels, {self.features} features and 2^{self.log2_size} entries."
             )
         if not 2 <= self.coarsest <= self.finest <= 2**20:

@@ -17,7 +17,9 @@ from likeness.ops.twins import match_threads
 
 _FAST = {"nsz", "arcp", "contract", "afn"}  # not reassoc: sums keep their order; not nnan
 _Y, _Z = np.int64(2654435761), np.int64(805459861)
-_ONE, _HALF = np.float32(1), np.float32(0.5)
+_ONE, _HALF, _ZERO = np.float32(1), np.float32(0.5), np.float32(0)
+_NONE = np.uint64(0)
+_TILE = 256  # points whose vertices are worked out together
 
 
 def hash_encode(points: Tensor, tables: Tensor, layout: HashLayout, which: Tensor | None) -> Tensor:
@@ -35,29 +37,35 @@ class _Encode(torch.autograd.Function):
         match_threads()
         place = _numpy(points.mT)
         first = _first_entries(which, tables.shape[0], layout)
-        out = torch.empty(layout.width, points.shape[0])
-        block = _block(points.shape[0])
-        encode(place, _flat(tables), first, *_levels(layout), block, out.numpy())
+        odd, count = layout.features % 2, points.shape[0]
+        out = torch.empty(layout.levels, layout.features + odd, count)
+        rows = out.flatten(0, 1).numpy()
+        encode(place, _pairs(tables), first, *_levels(layout), _block(count), rows)
         ctx.save_for_backward(points, tables)
         ctx.layout, ctx.place, ctx.first = layout, place, first
-        return out.mT.to(tables.dtype)
+        return out[:, : layout.features].reshape(layout.width, count).mT.to(tables.dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         match_threads()
         points, tables = ctx.saved_tensors
-        slope, levels = _numpy(gradient.mT), _levels(ctx.layout)
+        layout, levels = ctx.layout, _levels(ctx.layout)
+        odd = layout.features % 2
+        slope = gradient.mT
+        if odd:
+            slope = slope.unflatten(0, (layout.levels, layout.features))
+            slope = torch.nn.functional.pad(slope, (0, 0, 0, 1)).flatten(0, 1)
+        slope = _numpy(slope)
         to_points = to_tables = None
         if ctx.needs_input_grad[0]:
             moved = np.empty_like(ctx.place)
-            block = _block(points.shape[0])
-            encode_point_gradient(ctx.place, _flat(tables), slope, ctx.first, *levels, block, moved)
+            encode_point_gradient(ctx.place, _pairs(tables), slope, ctx.first, *levels, moved)
             to_points = torch.from_numpy(moved).mT.to(points.dtype)
         if ctx.needs_input_grad[1]:
-            sums = torch.zeros(tables.shape)
-            encode_table_gradient(ctx.place, slope, ctx.first, *levels, _flat(sums))
-            to_tables = sums.to(tables.dtype)
+            sums = torch.zeros(*tables.shape[:2], layout.features + odd)
+            encode_table_gradient(ctx.place, slope, ctx.first, *levels, _pairs(sums))
+            to_tables = sums[..., : layout.features].to(tables.dtype)
         return to_points, to_tables, None, None
 
 
@@ -65,15 +73,18 @@ def _numpy(x: Tensor) -> np.ndarray:
     return x.detach().float().contiguous().numpy()
 
 
-def _flat(tables: Tensor) -> np.ndarray:
-    return _numpy(tables).reshape(-1, tables.shape[-1])
+def _pairs(tables: Tensor) -> np.ndarray:
+    """All entries, two features to a complex number: one load brings both. Odd ones get a zero."""
+    if tables.shape[-1] % 2:
+        tables = torch.nn.functional.pad(tables, (0, 1))
+    return _numpy(tables).reshape(-1, tables.shape[-1]).view(np.complex64)
 
 
 def _first_entries(which: Tensor | None, tables: int, layout: HashLayout) -> np.ndarray:
     """The first entry of each point's table; empty where all read the same one."""
     if which is None or tables == 1:
-        return np.zeros(0, np.int64)
-    return (which * layout.entries).contiguous().numpy().astype(np.int64)
+        return np.zeros(0, np.uint64)
+    return (which * layout.entries).contiguous().numpy().astype(np.uint64)
 
 
 @cache
@@ -92,128 +103,139 @@ def _block(points: int) -> int:
 
 
 @njit(inline="always")
-def _inside(points, n):
-    x, y, z = points[0, n], points[1, n], points[2, n]
-    return x >= 0 and x <= 1 and y >= 0 and y <= 1 and z >= 0 and z <= 1
+def _prepare(points, first, count, scale, stride, size, start, index, weight, part):
+    """Entries and weights of the vertices around a tile of points, and how far along each axis
+    they lie in their cell. Without a branch per point, so that it runs on vectors. Points outside
+    have weights of zero."""
+    low_bits, square = np.int64(size - 1), stride * stride
+    for j in range(count):
+        x, y, z = points[0, first + j], points[1, first + j], points[2, first + j]
+        inside = (
+            (x >= _ZERO) & (x <= _ONE) & (y >= _ZERO) & (y <= _ONE) & (z >= _ZERO) & (z <= _ONE)
+        )
+        x = (x if inside else _HALF) * scale + _HALF
+        y = (y if inside else _HALF) * scale + _HALF
+        z = (z if inside else _HALF) * scale + _HALF
+        i, k, m = np.int32(x), np.int32(y), np.int32(z)  # never negative, so this is the floor
+        u, v, w = x - np.float32(i), y - np.float32(k), z - np.float32(m)
+        keep = _ONE if inside else _ZERO
+        p, q, r, w_kept = _ONE - u, _ONE - v, (_ONE - w) * keep, w * keep
+        part[0, j], part[1, j], part[2, j], part[3, j] = u, v, w, keep
+        qr, vr, qw, vw = q * r, v * r, q * w_kept, v * w_kept
+        weight[0, j], weight[1, j], weight[2, j], weight[3, j] = p * qr, u * qr, p * vr, u * vr
+        weight[4, j], weight[5, j], weight[6, j], weight[7, j] = p * qw, u * qw, p * vw, u * vw
+        a, b, c = np.int64(i), np.int64(k), np.int64(m)
+        if stride > 0:
+            e = start + a + b * stride + c * square
+            f, g, h = e + stride, e + square, e + square + stride
+            index[0, j], index[1, j], index[2, j], index[3, j] = e, e + 1, f, f + 1
+            index[4, j], index[5, j], index[6, j], index[7, j] = g, g + 1, h, h + 1
+        else:  # a power of two entries, so the low bits are the remainder
+            b, c, d = b * _Y, c * _Z, a + 1
+            e, f, g, h = b ^ c, (b + _Y) ^ c, b ^ (c + _Z), (b + _Y) ^ (c + _Z)
+            index[0, j], index[1, j] = start + ((a ^ e) & low_bits), start + ((d ^ e) & low_bits)
+            index[2, j], index[3, j] = start + ((a ^ f) & low_bits), start + ((d ^ f) & low_bits)
+            index[4, j], index[5, j] = start + ((a ^ g) & low_bits), start + ((d ^ g) & low_bits)
+            index[6, j], index[7, j] = start + ((a ^ h) & low_bits), start + ((d ^ h) & low_bits)
 
 
 @njit(inline="always")
-def _corner(points, n, scale, stride, size, first):
-    """Entries of the vertices around a point, and how far along each axis it lies."""
-    x = points[0, n] * scale + _HALF
-    y = points[1, n] * scale + _HALF
-    z = points[2, n] * scale + _HALF
-    a, b, c = np.int64(x), np.int64(y), np.int64(z)  # never negative here, so this is the floor
-    u, v, w = x - np.float32(a), y - np.float32(b), z - np.float32(c)
-    if stride > 0:
-        i = first + a + b * stride + c * (stride * stride)
-        s = stride * stride
-        return (
-            (i, i + 1, i + stride, i + stride + 1, i + s, i + s + 1, i + s + stride)
-            + (i + s + stride + 1,),
-            u, v, w,
-        )  # fmt: skip
-    m = size - 1  # hashed levels have a power of two entries, so the low bits are the remainder
-    b0, b1, c0, c1 = b * _Y, (b + 1) * _Y, c * _Z, (c + 1) * _Z
-    p, q, r, s = b0 ^ c0, b1 ^ c0, b0 ^ c1, b1 ^ c1
-    d = a + 1
+def _scratch():
     return (
-        (first + ((a ^ p) & m), first + ((d ^ p) & m), first + ((a ^ q) & m), first + ((d ^ q) & m))
-        + (first + ((a ^ r) & m), first + ((d ^ r) & m), first + ((a ^ s) & m))
-        + (first + ((d ^ s) & m),),
-        u, v, w,
-    )  # fmt: skip
-
-
-@njit(inline="always")
-def _weights(u, v, w):
-    p, q, r = _ONE - u, _ONE - v, _ONE - w
-    qr, vr, qw, vw = q * r, v * r, q * w, v * w
-    return p * qr, u * qr, p * vr, u * vr, p * qw, u * qw, p * vw, u * vw
+        np.empty((8, _TILE), np.uint32),  # unsigned: no test for counting from the end
+        np.empty((8, _TILE), np.float32),
+        np.empty((4, _TILE), np.float32),
+    )
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def encode(points, tables, which, starts, scales, strides, block, out):
     """Fill `out` (levels * C, N). `which` is empty, or the first entry of each point's table."""
-    count, levels, features = points.shape[1], scales.shape[0], tables.shape[1]
-    blocks = (count + block - 1) // block
-    for item in prange(blocks * levels):
-        level = item % levels
-        first = (item // levels) * block
-        size = starts[level + 1] - starts[level]
-        for n in range(first, min(first + block, count)):
-            if _inside(points, n):
-                start = starts[level] + (which[n] if which.shape[0] else 0)
-                i, u, v, w = _corner(points, n, scales[level], strides[level], size, start)
-                k = _weights(u, v, w)
-                for c in range(features):
-                    out[level * features + c, n] = (
-                        k[0] * tables[i[0], c] + k[1] * tables[i[1], c]
-                        + k[2] * tables[i[2], c] + k[3] * tables[i[3], c]
-                        + k[4] * tables[i[4], c] + k[5] * tables[i[5], c]
-                        + k[6] * tables[i[6], c] + k[7] * tables[i[7], c]
-                    )  # fmt: skip
-            else:
-                for c in range(features):
-                    out[level * features + c, n] = 0
+    count, levels, pairs = points.shape[1], scales.shape[0], tables.shape[1]
+    for item in prange((count + block - 1) // block * levels):
+        level, begin = item % levels, item // levels * block
+        end, size = min(begin + block, count), starts[level + 1] - starts[level]
+        index, weight, part = _scratch()
+        for first in range(begin, end, _TILE):
+            n = min(_TILE, end - first)
+            _prepare(
+                points, first, n, scales[level], strides[level], size, starts[level],
+                index, weight, part,
+            )  # fmt: skip
+            for c in range(pairs):
+                row = (level * pairs + c) * 2
+                for j in range(n):
+                    table = which[first + j] if which.shape[0] else _NONE
+                    one, two = _ZERO, _ZERO
+                    for k in range(8):
+                        pair = tables[table + index[k, j], c]
+                        one += weight[k, j] * pair.real
+                        two += weight[k, j] * pair.imag
+                    out[row, first + j] = one
+                    out[row + 1, first + j] = two
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def encode_table_gradient(points, gradient, which, starts, scales, strides, out):
     """Add to `out` (entries of all tables, C). One thread per level: no two share an entry."""
-    count, levels, features = points.shape[1], scales.shape[0], out.shape[1]
-    for item in prange(levels):
-        half = (levels + 1) // 2  # fold, so that a thread gets coarse levels and fine ones
+    count, levels, pairs = points.shape[1], scales.shape[0], out.shape[1]
+    half = (levels + 1) // 2
+    for item in prange(levels):  # folded, so that a thread gets coarse levels and fine ones
         level = 2 * item if item < half else 2 * (item - half) + 1
         size = starts[level + 1] - starts[level]
-        for n in range(count):
-            if _inside(points, n):
-                start = starts[level] + (which[n] if which.shape[0] else 0)
-                i, u, v, w = _corner(points, n, scales[level], strides[level], size, start)
-                k = _weights(u, v, w)
-                for c in range(features):
-                    g = gradient[level * features + c, n]
-                    out[i[0], c] += k[0] * g
-                    out[i[1], c] += k[1] * g
-                    out[i[2], c] += k[2] * g
-                    out[i[3], c] += k[3] * g
-                    out[i[4], c] += k[4] * g
-                    out[i[5], c] += k[5] * g
-                    out[i[6], c] += k[6] * g
-                    out[i[7], c] += k[7] * g
+        index, weight, part = _scratch()
+        for first in range(0, count, _TILE):
+            n = min(_TILE, count - first)
+            _prepare(
+                points, first, n, scales[level], strides[level], size, starts[level],
+                index, weight, part,
+            )  # fmt: skip
+            for c in range(pairs):
+                row = (level * pairs + c) * 2
+                for j in range(n):
+                    table = which[first + j] if which.shape[0] else _NONE
+                    one, two = gradient[row, first + j], gradient[row + 1, first + j]
+                    for k in range(8):
+                        i, w = table + index[k, j], weight[k, j]
+                        out[i, c] = complex(out[i, c].real + w * one, out[i, c].imag + w * two)
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
-def encode_point_gradient(points, tables, gradient, which, starts, scales, strides, block, out):
+def encode_point_gradient(points, tables, gradient, which, starts, scales, strides, out):
     """Fill `out` (3, N) with what a move of each point does."""
-    count, levels, features = points.shape[1], scales.shape[0], tables.shape[1]
-    for item in prange((count + block - 1) // block):
-        for n in range(item * block, min((item + 1) * block, count)):
-            dx, dy, dz = np.float32(0), np.float32(0), np.float32(0)
-            if _inside(points, n):
-                for level in range(levels):
-                    size = starts[level + 1] - starts[level]
-                    start = starts[level] + (which[n] if which.shape[0] else 0)
-                    i, u, v, w = _corner(points, n, scales[level], strides[level], size, start)
-                    p, q, r = _ONE - u, _ONE - v, _ONE - w
-                    for c in range(features):
-                        g = gradient[level * features + c, n] * scales[level]
-                        t0, t1, t2, t3 = (
-                            tables[i[0], c], tables[i[1], c], tables[i[2], c], tables[i[3], c],
-                        )  # fmt: skip
-                        t4, t5, t6, t7 = (
-                            tables[i[4], c], tables[i[5], c], tables[i[6], c], tables[i[7], c],
-                        )  # fmt: skip
-                        dx += g * (
-                            r * (q * (t1 - t0) + v * (t3 - t2))
-                            + w * (q * (t5 - t4) + v * (t7 - t6))
-                        )
-                        dy += g * (
-                            r * (p * (t2 - t0) + u * (t3 - t1))
-                            + w * (p * (t6 - t4) + u * (t7 - t5))
-                        )
-                        dz += g * (
-                            q * (p * (t4 - t0) + u * (t5 - t1))
-                            + v * (p * (t6 - t2) + u * (t7 - t3))
-                        )
-            out[0, n], out[1, n], out[2, n] = dx, dy, dz
+    count, levels, pairs = points.shape[1], scales.shape[0], tables.shape[1]
+    for tile in prange((count + _TILE - 1) // _TILE):
+        first = tile * _TILE
+        n = min(_TILE, count - first)
+        index, weight, part = _scratch()
+        t = np.empty(8, np.float32)
+        for j in range(n):
+            out[0, first + j], out[1, first + j], out[2, first + j] = 0, 0, 0
+        for level in range(levels):
+            size, scale = starts[level + 1] - starts[level], scales[level]
+            _prepare(
+                points, first, n, scale, strides[level], size, starts[level], index, weight, part
+            )
+            for j in range(n):
+                table = which[first + j] if which.shape[0] else _NONE
+                t[:] = 0
+                for c in range(pairs):
+                    row = (level * pairs + c) * 2
+                    one, two = gradient[row, first + j], gradient[row + 1, first + j]
+                    for k in range(8):
+                        pair = tables[table + index[k, j], c]
+                        t[k] += one * pair.real + two * pair.imag
+                u, v, w, s = part[0, j], part[1, j], part[2, j], part[3, j] * scale
+                p, q, r = _ONE - u, _ONE - v, _ONE - w
+                out[0, first + j] += s * (
+                    r * (q * (t[1] - t[0]) + v * (t[3] - t[2]))
+                    + w * (q * (t[5] - t[4]) + v * (t[7] - t[6]))
+                )
+                out[1, first + j] += s * (
+                    r * (p * (t[2] - t[0]) + u * (t[3] - t[1]))
+                    + w * (p * (t[6] - t[4]) + u * (t[7] - t[5]))
+                )
+                out[2, first + j] += s * (
+                    q * (p * (t[4] - t[0]) + u * (t[5] - t[1]))
+                    + v * (p * (t[6] - t[2]) + u * (t[7] - t[3]))
+                )
