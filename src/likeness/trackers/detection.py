@@ -1,0 +1,102 @@
+"""Landmarks over a clip: found in every picture on its own, followed where that fails, never
+invented."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from likeness.core.capture import Capture
+from likeness.core.progress import counted
+from likeness.trackers.mesh_points import POINTS, FaceBoxes, FaceMesh, Found
+
+_RELATIVE_CROP = 1.7  # side of the followed crop in face widths
+_CUT = 0.25  # mean colour change that is a cut
+_JUMP = 0.6  # face widths a face may move between frames
+
+
+@dataclass(frozen=True, eq=False)
+class Landmarks2D:
+    """Per frame 478 points in pixels (NaN where no face was found), and how sure we are.
+
+    `shots` numbers the stretches between cuts.
+    """
+
+    points: Float[np.ndarray, "T 478 3"]
+    confidence: Float[np.ndarray, " T"]
+    shots: Int[np.ndarray, " T"]
+
+
+def detect(capture: Capture, person: int | None = None) -> Landmarks2D:
+    """One person's face mesh in each frame. Frames in which it is not seen stay empty."""
+    count = len(capture)
+    points = np.full((count, POINTS, 3), np.nan, np.float32)
+    confidence, shots = np.zeros(count, np.float32), np.zeros(count, np.int64)
+    last: Found | None = None
+    thumb: np.ndarray | None = None
+    with FaceMesh(faces=2 if person is None else 4) as mesh, FaceBoxes() as boxes:
+        for frame in counted(capture, "finding the face", count):
+            picture = frame.rgb8
+            now = _thumbnail(picture)
+            cut = thumb is not None and float(np.abs(now - thumb).mean()) > _CUT
+            shots[frame.index] = (shots[frame.index - 1] if frame.index else 0) + int(cut)
+            thumb, last = now, None if cut else last
+            found = _find(mesh, boxes, picture, last, person)
+            if found is not None and _plausible(found):
+                points[frame.index] = found.points
+                confidence[frame.index] = _confidence(found, last, picture.shape)
+                last = found
+    return Landmarks2D(points, confidence, shots)
+
+
+def _find(
+    mesh: FaceMesh, boxes: FaceBoxes, picture: np.ndarray, last: Found | None, person: int | None
+) -> Found | None:
+    """The person's face: where it was last, else in the whole picture, else in a close look."""
+    found = mesh.find(picture)
+    if last is not None and found:
+        near = min(found, key=lambda f: float(np.abs(f.centre - last.centre).max()))
+        if np.abs(near.centre - last.centre).max() < _JUMP * last.width:
+            return near
+    if last is not None:
+        close = mesh.find_in(picture, last.centre, _RELATIVE_CROP * last.width)
+        if close is not None and 0.5 < close.width / last.width < 2:
+            return close
+    if found and last is None:
+        return _of_person(found, person)
+    for x, y, side in boxes.find(picture)[:3]:
+        close = mesh.find_in(picture, np.array([x, y]), 1.8 * side)
+        if close is not None:
+            return close
+    return None
+
+
+def _of_person(found: list[Found], person: int | None) -> Found | None:
+    if person is None:
+        return found[0]
+    row = sorted(found, key=lambda f: float(f.centre[0]))
+    return row[person] if person < len(row) else None
+
+
+def _plausible(found: Found) -> bool:
+    """A face mesh on something else is a crumpled one."""
+    height = float(np.linalg.norm(found.points[10, :2] - found.points[152, :2]))
+    return found.width > 12 and 0.5 < height / found.width < 4
+
+
+def _confidence(found: Found, last: Found | None, shape: tuple[int, ...]) -> float:
+    """1 for a face well inside the picture that moves as faces do; less where it is cut off,
+    small, or jumps."""
+    points = found.points[:468, :2]
+    inside = ((points >= 0) & (points < (shape[1], shape[0]))).all(-1).mean()
+    size = min(1.0, found.width / 40)
+    jump = 0.0
+    if last is not None:
+        jump = float(np.abs(found.centre - last.centre).max()) / found.width
+    return float(np.clip(inside * size * (1 - jump), 0.05, 1))
+
+
+def _thumbnail(picture: np.ndarray) -> np.ndarray:
+    height, width = picture.shape[:2]
+    small = picture[:: max(1, height // 32), :: max(1, width // 32)]
+    return small[:32, :32].astype(np.float32) / 255

@@ -1,0 +1,124 @@
+"""The person apart from what is behind: soft mattes, and the clean backdrop."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from likeness.core.capture import Capture
+from likeness.core.progress import counted
+from likeness.trackers.mesh_points import quietly
+
+_LOOKS = 40  # pictures the backdrop is estimated from
+
+
+class Matting:
+    """Soft alpha of the person: bundled segmentation, drawn to the edges of the picture."""
+
+    def __init__(self) -> None:
+        import mediapipe as mp
+
+        with quietly():
+            self._segmenter: Any = mp.solutions.selfie_segmentation.SelfieSegmentation(  # type: ignore[attr-defined]
+                model_selection=0
+            )
+
+    def __enter__(self) -> "Matting":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with quietly():
+            self._segmenter.close()
+
+    def alpha(self, picture: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
+        with quietly():
+            mask = self._segmenter.process(np.ascontiguousarray(picture)).segmentation_mask
+        height, width = picture.shape[:2]
+        mask = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+        guide = picture.astype(np.float32) / 255
+        radius = max(2, width // 64)
+        return sharpened(guided(guide, mask, radius, 1e-4))
+
+
+def guided(
+    guide: Float[np.ndarray, "H W 3"], mask: Float[np.ndarray, "H W"], radius: int, eps: float
+) -> Float[np.ndarray, "H W"]:
+    """Guided filter (He et al., 2010) with a colour guide: the mask takes the picture's edges."""
+    size = (2 * radius + 1, 2 * radius + 1)
+
+    def mean(x: np.ndarray) -> np.ndarray:
+        return cv2.blur(x, size, borderType=cv2.BORDER_REFLECT)
+
+    mean_g, mean_p = mean(guide), mean(mask)
+    cov_gp = mean(guide * mask[..., None]) - mean_g * mean_p[..., None]
+    pairs = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
+    var = {
+        (i, j): mean(guide[..., i] * guide[..., j]) - mean_g[..., i] * mean_g[..., j]
+        for i, j in pairs
+    }
+    a, b, c = var[0, 0] + eps, var[0, 1], var[0, 2]
+    d, e, f = var[1, 1] + eps, var[1, 2], var[2, 2] + eps
+    # the inverse of the symmetric 3x3 matrix, written out
+    i00, i01, i02 = d * f - e * e, c * e - b * f, b * e - c * d
+    i11, i12, i22 = a * f - c * c, b * c - a * e, a * d - b * b
+    det = np.maximum(a * i00 + b * i01 + c * i02, 1e-18)
+    x, y, z = cov_gp[..., 0], cov_gp[..., 1], cov_gp[..., 2]
+    slope = np.stack(
+        [i00 * x + i01 * y + i02 * z, i01 * x + i11 * y + i12 * z, i02 * x + i12 * y + i22 * z], -1
+    )
+    slope /= det[..., None]
+    offset = mean_p - (slope * mean_g).sum(-1)
+    return np.clip((mean(slope) * guide).sum(-1) + mean(offset), 0, 1)
+
+
+def sharpened(alpha: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+    """Nearly-sure pixels made sure, so that walls do not glow through cheeks."""
+    return np.clip((alpha - 0.1) / 0.8, 0, 1).astype(np.float32)
+
+
+def estimate_backdrop(
+    capture: Capture, alphas: dict[int, UInt8[np.ndarray, "H W"]]
+) -> tuple[UInt8[np.ndarray, "H W 3"], Float[np.ndarray, "H W"]]:
+    """What a still camera sees behind the person, and where that was ever seen (0 to 1).
+
+    The median over time of what lies well outside the mattes; where nothing ever does, the
+    nearest known colours are continued inwards.
+    """
+    indices = sorted(alphas)
+    chosen = [indices[i] for i in np.linspace(0, len(indices) - 1, _LOOKS).round().astype(int)]
+    pictures, masks = [], []
+    for index in counted(dict.fromkeys(chosen), "looking behind the person"):
+        pictures.append(capture[index].rgb8)
+        reach = max(3, pictures[-1].shape[1] // 40) | 1
+        near = cv2.dilate(alphas[index], np.ones((reach, reach), np.uint8))
+        masks.append(near < 13)
+    seen = np.stack(masks)
+    stack = np.ma.masked_array(
+        np.stack(pictures), np.broadcast_to(~seen[..., None], (*seen.shape, 3))
+    )
+    backdrop = np.ma.median(stack, axis=0).filled(0).astype(np.uint8)
+    known = seen.sum(0) >= min(2, len(seen))
+    if not known.any():
+        return np.full_like(backdrop, 128), known.astype(np.float32)
+    return continued(backdrop, known), known.astype(np.float32)
+
+
+def continued(
+    picture: UInt8[np.ndarray, "H W 3"], known: np.ndarray
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Unknown pixels filled from known ones around them, smoothly: a pyramid of known means."""
+    levels = [(picture.astype(np.float32) * known[..., None], known.astype(np.float32))]
+    while min(levels[-1][1].shape) > 1:
+        colour, weight = levels[-1]
+        half = ((weight.shape[1] + 1) // 2, (weight.shape[0] + 1) // 2)
+        small = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)
+        levels.append((cv2.resize(colour, half, interpolation=cv2.INTER_AREA), small))
+    colour, weight = levels[-1]
+    filled = colour / np.maximum(weight, 1e-6)[..., None]
+    for colour, weight in reversed(levels[:-1]):
+        up = cv2.resize(filled, weight.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        own = colour / np.maximum(weight, 1e-6)[..., None]
+        share = np.clip(weight, 0, 1)[..., None]
+        filled = share * own + (1 - share) * up
+    return np.clip(filled + 0.5, 0, 255).astype(np.uint8)
