@@ -1,5 +1,6 @@
 """metrical-tracker results: `checkpoint/*.frame` beside the pictures it looked at."""
 
+import io
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -74,8 +75,7 @@ def read_frame(path: Path) -> dict[str, Any]:
                 inside = [n for n in archive.namelist() if n.endswith("data.pkl")]
                 if not inside:
                     raise BadInput(f"{path} is an archive without data.pkl. Track again.")
-                with archive.open(inside[0]) as stream:
-                    found = restricted_read(stream, path)
+                found = restricted_read(io.BytesIO(archive.read(inside[0])), path)
     if not isinstance(found, dict) or not {"flame", "camera", "opencv"} <= found.keys():
         raise BadInput(f"{path} lacks 'flame', 'camera' or 'opencv'. Track the clip again.")
     return found

@@ -1,0 +1,122 @@
+"""Tiny clips and pictures made on the spot, and a capture held in memory."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from PIL import Image
+
+from likeness.core.camera import pinhole
+from likeness.core.capture import Capture
+from likeness.core.expression import Expression
+from likeness.core.geometry import axis_angle_to_matrix, rigid
+from likeness.core.rig import Identity
+from likeness.core.track import Track
+
+
+def picture(index: int, width: int = 32, height: int = 24) -> np.ndarray:
+    """A grey that says which frame it is, redder to the right and greener downwards."""
+    rgb = np.zeros((height, width, 3), np.uint8)
+    rgb[..., 0] = np.linspace(0, 120, width).astype(np.uint8)
+    rgb[..., 1] = np.linspace(0, 120, height).astype(np.uint8)[:, None]
+    return rgb + np.uint8(8 * (index % 12))
+
+
+def make_clip(
+    path: Path,
+    count: int = 12,
+    size: tuple[int, int] = (32, 24),
+    codec: str = "libx264",
+    layout: str = "yuv420p",
+    rate: int = 25,
+    times: list[int] | None = None,
+    rotation: int = 0,
+    sound: bool = False,
+    group: int = 4,
+) -> Path:
+    """A clip of `picture`s; `times` are in ticks of 1/1000 s."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.width, stream.height, stream.pix_fmt = *size, layout
+        stream.gop_size = group
+        if codec == "libx264":
+            stream.options = {"crf": "4", "preset": "ultrafast", "bf": "2"}
+        if times is not None:
+            stream.time_base = stream.codec_context.time_base = Fraction(1, 1000)
+        if rotation:
+            stream.set_display_rotation(rotation)
+        voice = container.add_stream("aac", rate=16000, layout="mono") if sound else None
+        for index in range(count):
+            frame = av.VideoFrame.from_ndarray(picture(index, *size), format="rgb24")
+            frame = frame.reformat(format=layout)
+            if times is not None:
+                frame.pts, frame.time_base = times[index], Fraction(1, 1000)
+            else:
+                frame.pts, frame.time_base = index, Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        if voice is not None:
+            add_tone(container, voice, seconds=count / rate)
+    return path
+
+
+def add_tone(container, voice, seconds: float) -> None:
+    """A 440 Hz tone of half loudness."""
+    when = np.arange(int(16000 * seconds)) / 16000
+    wave = (0.5 * np.sin(2 * np.pi * 440 * when)).astype(np.float32)[None]
+    for start in range(0, wave.shape[1], 1024):
+        frame = av.AudioFrame.from_ndarray(wave[:, start : start + 1024], "fltp", "mono")
+        frame.sample_rate, frame.pts, frame.time_base = 16000, start, Fraction(1, 16000)
+        container.mux(voice.encode(frame))
+    container.mux(voice.encode(None))
+
+
+class Held:
+    """Pictures in memory, with a round matte and two regions."""
+
+    def __init__(self, count: int, size: tuple[int, int] = (32, 24)) -> None:
+        self.count, self.size, self.touched = count, size, []
+
+    def rgb(self, index: int) -> np.ndarray:
+        self.touched.append(index)
+        return picture(index, *self.size)
+
+    def alpha(self, index: int) -> np.ndarray:
+        y, x = np.mgrid[: self.size[1], : self.size[0]]
+        return np.where((x - 16) ** 2 + (y - 12) ** 2 < 80 + index, 255, 0).astype(np.uint8)
+
+    def regions(self, index: int) -> np.ndarray:
+        return np.where(self.alpha(index) > 0, 1, 0).astype(np.uint8)
+
+
+def held_track(count: int, rig: str = "flame", coefficients: int = 5) -> Track:
+    """A head that turns and wanders in front of a still camera a metre away."""
+    g = torch.Generator().manual_seed(4)
+    world_from_head = rigid(
+        axis_angle_to_matrix(0.3 * torch.randn(count, 3, generator=g)),
+        0.02 * torch.randn(count, 3, generator=g),
+    )
+    pose = rigid(torch.diag(torch.tensor([1.0, -1.0, -1.0])), torch.tensor([0.0, 0.0, 1.0]))
+    camera = pinhole(60.0, 32, 24, pose.expand(count, 4, 4), centre=(15.5, 12.25))
+    expression = Expression(
+        rig,
+        torch.rand(count, coefficients, generator=g),
+        0.1 * torch.randn(count, 4, 3, generator=g),
+        world_from_head,
+    )
+    identity = Identity(rig, torch.randn(7, generator=g), torch.randn(9, 3, generator=g))
+    return Track(camera, expression, identity, torch.ones(count))
+
+
+def held_capture(count: int = 6, **fields) -> Capture:
+    pictures = Held(count)
+    times = tuple(i / 25 for i in range(count))
+    return Capture("held", pictures, times, (32, 24), 25.0, **fields)
+
+
+def save(path: Path, array: np.ndarray, **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path, **options)
+    return path
