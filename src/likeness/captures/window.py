@@ -6,8 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from likeness.core.camera import cropped as cropped_camera
-from likeness.core.camera import resized as resized_camera
+from likeness.core.camera import Camera
 from likeness.core.capture import Capture, Pictures
 from likeness.core.errors import BadInput
 from likeness.core.track import Maps, Track
@@ -152,15 +151,16 @@ def _in_original(window: Window, capture: Capture) -> dict[str, float]:
 
 def cropped_track(track: Track, window: Window) -> Track:
     """The track of the pictures seen through `window`."""
-    side = window.side
-    camera = cropped_camera(track.cameras, window.left, window.top, side, side)  # type: ignore[arg-type]
+    k = track.cameras.intrinsics
+    corner = k.new_tensor([[0, 0, window.left], [0, 0, window.top], [0, 0, 0]])
+    scale = k.new_tensor([window.scale, window.scale, 1.0])[:, None]
+    camera = Camera(scale * (k - corner), track.cameras.camera_from_world, window.size, window.size)
     landmarks = track.landmarks
     if landmarks is not None:
-        corner = landmarks.new_tensor([window.left, window.top])
-        landmarks = (landmarks - corner) * window.scale
+        landmarks = (landmarks - corner[:2, 2].to(landmarks)) * window.scale
     return replace(
         track,
-        cameras=resized_camera(camera, window.size, window.size),
+        cameras=camera,
         landmarks=landmarks,
         maps=None if track.maps is None else CroppedMaps(track.maps, window),
         backdrop=None if track.backdrop is None else cut(track.backdrop, window),
