@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from threading import Barrier
+from threading import Barrier, local
 from typing import Any, TypeVar
 
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 from likeness.ops.dense import ROWS
 
 T = TypeVar("T")
+_kept = local()
 
 
 def dense_layers(
@@ -73,7 +74,7 @@ class _Chunked(torch.autograd.Function):
                 if len(parameters) > count:
                     found.append(g.sum(0))
                 if i > 0:
-                    g = g @ weights[i]
+                    g = torch.mm(g, weights[i], out=_scratch(i % 2, g, weights[i]))
                     torch.ops.aten.leaky_relu_backward.grad_input(
                         g, layers[i], ctx.slope, True, grad_input=g
                     )
@@ -88,6 +89,16 @@ class _Chunked(torch.autograd.Function):
         if len(parameters) > count:
             sums = [*sums[1::2], *sums[::2]]
         return None, None, back, *sums
+
+
+def _scratch(which: int, a: Tensor, b: Tensor) -> Tensor:
+    """Room for `a @ b` that this thread uses again and again: fresh memory costs more to touch
+    for the first time than the product does."""
+    kept = _kept.__dict__
+    key = (which, b.shape[1], a.dtype)
+    if key not in kept or kept[key].shape[0] < a.shape[0]:
+        kept[key] = a.new_empty(a.shape[0], b.shape[1])
+    return kept[key][: a.shape[0]]
 
 
 def _multiply_into(a: Tensor, b: Tensor, out: Tensor) -> None:
