@@ -16,7 +16,9 @@ from likeness.ops.hash_grid import (
     blended_hash_encode,
     hash_encode,
     mixed,
+    mixing_first_is_cheaper,
 )
+from likeness.ops.twins import pick
 
 PARITY = Path(__file__).parents[1] / "parity"
 SMALL = HashLayout(levels=4, features=3, coarsest=3, finest=20, log2_size=8)
@@ -205,6 +207,33 @@ def test_mixing_before_or_at_each_vertex_is_the_same_with_the_same_gradients(cou
         for ours, exact in zip(found, results[-1]):
             scale = float(exact.abs().max()) if exact.numel() else 1.0
             torch.testing.assert_close(ours, exact, atol=1e-5 * max(scale, 1e-3), rtol=0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 300])
+def test_the_fast_sum_at_each_vertex_equals_the_definition(device, count):
+    layout = HashLayout(levels=3, features=4, coarsest=3, finest=12, log2_size=8)
+    g = torch.Generator().manual_seed(0)
+    points = away_from_edges(count, layout, 5).to(device)
+    tables = torch.randn(6, layout.entries, 4, generator=g).to(device)
+    blend = torch.randn(2, 6, generator=g).to(device)
+    which = torch.randint(0, 2, (count,), generator=g).to(device)
+    upstream = torch.randn(count, layout.width, generator=g).to(device)
+    results = []
+    for dtype in (torch.float32, torch.float64):
+        t, w = (v.clone().to(dtype).requires_grad_() for v in (tables, blend))
+        twin = pick(_blended_hash_encode, points.device.type)
+        out = twin(points.to(dtype), t, w, layout, which)
+        (out * upstream).sum().backward()
+        results.append([v.detach().double() for v in (out, t.grad, w.grad)])
+    for ours, exact in zip(*results):
+        scale = max(float(exact.abs().max()) if exact.numel() else 0.0, 1e-3)
+        torch.testing.assert_close(ours, exact, atol=1e-5 * scale, rtol=0)
+        assert ours.norm().item() == pytest.approx(exact.norm().item(), rel=1e-4)
+
+
+def test_few_points_are_summed_at_their_vertices_and_many_are_not():
+    assert not mixing_first_is_cheaper(64, 1, PRODUCTION)
+    assert mixing_first_is_cheaper(4096, 1, PRODUCTION)
 
 
 def test_a_neutral_table_is_where_every_sum_starts():

@@ -12,7 +12,7 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
-from likeness.ops.hash_grid import HashLayout, _hash_encode
+from likeness.ops.hash_grid import HashLayout, _blended_hash_encode, _hash_encode
 from likeness.ops.twins import match_threads
 
 _FAST = {"nsz", "arcp", "contract", "afn"}  # not reassoc: sums keep their order; not nnan
@@ -27,6 +27,18 @@ def hash_encode(points: Tensor, tables: Tensor, layout: HashLayout, which: Tenso
     if points.dtype == torch.float64 or tables.dtype == torch.float64:
         return _hash_encode(points, tables, layout, which)
     return _Encode.apply(points, tables, layout, which)  # type: ignore[return-value]
+
+
+def blended_hash_encode(
+    points: Tensor, tables: Tensor, blend: Tensor, layout: HashLayout, which: Tensor | None
+) -> Tensor:
+    from likeness.ops.hash_blend_cpu import BlendEncode
+
+    plain = torch.float64 in (points.dtype, tables.dtype) or points.requires_grad
+    if plain or layout.features % 2:
+        return _blended_hash_encode(points, tables, blend, layout, which)
+    weight = blend[0].expand(points.shape[0], -1) if which is None else blend[which]
+    return BlendEncode.apply(points, tables, weight, layout)  # type: ignore[return-value]
 
 
 class _Encode(torch.autograd.Function):
