@@ -2,6 +2,7 @@
 
 import contextlib
 import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,9 @@ from likeness.core.errors import BadInput, did_you_mean
 T = TypeVar("T")
 REQUIRED: Any = object()
 _NOT_THERE = object()
+_LARGEST = (
+    1e30  # what float32 holds with room for arithmetic; no recording measures anything so big
+)
 
 
 def _shown(value: Any) -> str:
@@ -40,7 +44,8 @@ def number(data: Any, key: str, where: Path | str, default: T = REQUIRED) -> flo
     value = _field(data, key, where, default)
     if value is _NOT_THERE:
         return default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (plain and abs(value) < _LARGEST):
         raise BadInput(f"{where} has {key!r} = {_shown(value)}; it must be a finite number.")
     return float(value)
 
@@ -109,10 +114,10 @@ def array(
         wanted = "x".join("any" if s is None else str(s) for s in shape)
         got = "x".join(map(str, found.shape)) or "a single number"
         raise BadInput(f"{where} has {what} of size {got}; it must be {wanted}.")
-    if not np.isfinite(found).all():
-        bad = np.argwhere(~np.isfinite(found))[0]
+    bad = np.argwhere(~(np.abs(found) < _LARGEST))
+    if len(bad):
         raise BadInput(
-            f"{where} has {what} with {found[tuple(bad)]} at {tuple(map(int, bad))}. "
+            f"{where} has {what} with {found[tuple(bad[0])]} at {tuple(map(int, bad[0]))}. "
             "Take the frame out, or track it again."
         )
     return found
@@ -138,8 +143,8 @@ def pose(value: Any, where: Path | str, what: str) -> Float64[np.ndarray, "4 4"]
 
 def load_array(path: Path, shape: tuple[int | None, ...] | None = None) -> np.ndarray:
     """A .npy file; pickled objects are refused."""
-    with reading(path):
-        found = np.load(path, allow_pickle=False)
+    with reading(path), path.open("rb") as stream:
+        found = np.load(stream, allow_pickle=False)
     if not isinstance(found, np.ndarray):
         raise BadInput(f"{path} is an archive of arrays, not one array. Save it with numpy.save.")
     return found if shape is None else array(found, path, "an array", shape)
@@ -148,7 +153,8 @@ def load_array(path: Path, shape: tuple[int | None, ...] | None = None) -> np.nd
 def load_arrays(path: Path) -> dict[str, Shaped[np.ndarray, "..."]]:
     """All of a .npz file; entries that are pickled objects are left out."""
     found = {}
-    with reading(path), np.load(path, allow_pickle=False) as archive:
+    with reading(path), path.open("rb") as stream:  # numpy leaves damaged files open otherwise
+        archive = np.load(stream, allow_pickle=False)
         if isinstance(archive, np.ndarray):
             raise BadInput(f"{path} is one array, not an archive (.npz) of named arrays.")
         for key in archive.files:
@@ -165,7 +171,8 @@ def load_torch(path: Path) -> Any:
 
     if not path.is_file():
         raise BadInput(f"There is no file {path}.")
-    with reading(path):
+    with reading(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about old pickle protocols
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:

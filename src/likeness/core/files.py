@@ -110,7 +110,9 @@ def read_any_json(path: str | Path) -> Any:
     except FileNotFoundError as error:
         raise BadInput(f"There is no file {path}.") from error
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise BadInput(f"{path} is not readable JSON ({error}). Is it truncated?") from error
+        raise BadInput(
+            f"{path} is not readable JSON ({error}); it may be truncated. Copy or export it again."
+        ) from error
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror or error}).") from error
 
