@@ -18,7 +18,7 @@ from torch import Tensor
 
 import likeness  # sets how threads wait, so it comes before torch
 from likeness.nn.mlp import MLP
-from likeness.ops.dense import _dense_layers
+from likeness.ops.dense import _dense_layers, dense_layers
 from likeness.ops.harmonics import spherical_harmonics
 from likeness.ops.hash_grid import (
     HashLayout,
@@ -29,6 +29,7 @@ from likeness.ops.hash_grid import (
     mixed,
 )
 from likeness.ops.march import Stride, _march, march
+from likeness.ops.twins import pick
 from likeness.ops.volumes import _composite_packed, composite_packed
 
 LAYOUT = HashLayout(levels=16, features=2, coarsest=16, finest=2048, log2_size=16)
@@ -113,12 +114,7 @@ def training_step(rays: int, per_ray: int, repeats: int, plain: bool = True) -> 
     directions = spherical_harmonics(along, 3)[ray]
     inputs = (points, directions, torch.full((count,), 0.01), offsets)
 
-    def dense(x: Tensor, weights: list[Tensor], biases: None, slope: float) -> Tensor:
-        from likeness.ops.dense import dense_layers
-
-        return dense_layers(x, weights, biases, slope)
-
-    work = {"fast": Step(hash_encode, dense, composite_packed)}
+    work = {"fast": Step(hash_encode, dense_layers, composite_packed)}
     if plain:
         work["plain torch"] = Step(_hash_encode, _dense_layers, _composite_packed)
     return interleaved({k: lambda s=s: s(*inputs) for k, s in work.items()}, repeats)
@@ -155,14 +151,13 @@ def blending(count: int, tables: int, repeats: int) -> dict[str, float]:
         basis.grad = blend.grad = None
         encode().sum().backward()
 
-    first = lambda: both(lambda: hash_encode(points, mixed(basis, blend), layout))  # noqa: E731
-    vertex = lambda: both(  # noqa: E731
-        lambda: _blended_hash_encode(points, basis, blend, layout, None)
-    )
-    chosen = lambda: both(lambda: blended_hash_encode(points, basis, blend, layout))  # noqa: E731
-    work = {"mixed first": first, "chosen": chosen}
-    if count <= 4096:
-        work["at each vertex"] = vertex
+    at_vertices = pick(_blended_hash_encode, "cpu")
+    encoders = {
+        "mixed first": lambda: hash_encode(points, mixed(basis, blend), layout),
+        "chosen": lambda: blended_hash_encode(points, basis, blend, layout),
+        "at each vertex": lambda: at_vertices(points, basis, blend, layout, None),
+    }
+    work = {name: lambda encode=encode: both(encode) for name, encode in encoders.items()}
     return interleaved(work, repeats)
 
 
@@ -197,7 +192,7 @@ def main() -> None:
     if "march" in wanted:
         show("Marching 4096 rays through a shell", marching(4096, repeats), 4096, "rays")
     if "blend" in wanted:
-        for count in (512, 4096, 32768):
+        for count in (128, 512, 4096):
             times = blending(count, 47, max(3, repeats // 2))
             show(f"47 blended tables (16 x 4, 2^14), {count} points", times, count, "points")
     if "curve" in wanted:

@@ -5,6 +5,7 @@ march`. Where there is none, or it cannot be imported, the definition runs.
 """
 
 import logging
+import os
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
@@ -19,8 +20,34 @@ _SUFFIX = {"cpu": "_cpu", "cuda": "_gpu"}
 _log = logging.getLogger(__name__)
 
 
+class _Pool:
+    """Whether numba's threads run, and whether this process is a fork of one where they did.
+
+    They do not survive a fork, and asking them for work there ends the process. Such a child (a
+    data loader's worker) runs the definitions, on one thread: slower, and right.
+    """
+
+    started = False
+    forked = False
+
+
+_pool = _Pool()
+
+
+def _after_fork() -> None:
+    if _pool.started:
+        _pool.forked = True
+        torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def pick(definition: F, device_type: str) -> F:
     """The fastest function that means the same as `definition` on this kind of device."""
+    if device_type == "cpu" and _pool.forked:
+        return definition
     twin = _find(definition.__module__, definition.__name__.lstrip("_"), device_type)
     return definition if twin is None else cast(F, twin)
 
@@ -41,6 +68,7 @@ def match_threads() -> None:
     """Let numba use as many threads as torch does. Call before launching a kernel."""
     import numba
 
+    _pool.started = True
     wanted = torch.get_num_threads()
     most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     numba.set_num_threads(max(1, min(wanted, most)))
