@@ -1,0 +1,260 @@
+"""Bundle adjustment of a head: pose and expression of every frame, one identity, one focal.
+
+Levenberg-Marquardt with the structure used: each frame's unknowns touch only that frame and the
+shared ones, so the frames are eliminated (Schur complement) and one small system for the identity
+is left. All frames at once, in batches. Residuals are reweighted robustly (Geman-McClure).
+Smoothness pulls a frame towards the middle of its neighbours; how strongly is set per coefficient,
+so that blinks pass.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from likeness.core.geometry import axis_angle_to_matrix, hat
+from likeness.trackers.point_model import PointModel
+
+_POSE = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Priors:
+    """What is believed before looking. Strengths are in squared pixels at a face 150 wide."""
+
+    coefficients: Float[Tensor, " E"]
+    """Pull of each coefficient to zero."""
+    smooth: Float[Tensor, " E"]
+    """Pull of each coefficient to the middle of its neighbours."""
+    low: Float[Tensor, " E"]
+    high: Float[Tensor, " E"]
+    identity: float = 0.5
+    turn: float = 3e4
+    """Smoothness of rotation, per squared radian."""
+    shift: float = 3e6
+    """Smoothness of place across the view, per squared metre."""
+    depth: float = 3e5
+    robust: float = 3.0
+    """Pixels beyond which a landmark is doubted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Rotations and translations are `camera_from_head`."""
+
+    rotation: Float[Tensor, "T 3 3"]
+    translation: Float[Tensor, "T 3"]
+    coefficients: Float[Tensor, "T E"]
+    identity: Float[Tensor, " D"]
+    focal: float
+    residual: Float[Tensor, "T K 2"]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """Landmarks in pixels with a weight each (0 where unseen), and which frames join neighbours."""
+
+    points: Float[Tensor, "T K 2"]
+    weights: Float[Tensor, "T K"]
+    joined: Float[Tensor, " T"]
+    """1 where a frame has neighbours on both sides in the same shot."""
+    centre: Float[Tensor, " 2"]
+
+
+def start(model: PointModel, evidence: Evidence, focal: float) -> Solution:
+    """Poses from an orthographic fit of the resting head to each frame on its own."""
+    rest = model.base
+    weights = evidence.weights * model.known
+    count = len(evidence.points)
+    flipped = rest * rest.new_tensor([1.0, -1.0, -1.0])  # a head facing a camera, in its axes
+    xy = evidence.points - evidence.centre
+    w = weights / weights.sum(-1, keepdim=True).clamp(min=1e-9)
+    middle = (w[..., None] * flipped).sum(1)
+    target = (w[..., None] * xy).sum(1)
+    a = flipped - middle[:, None]
+    b = xy - target[:, None]
+    # two rows of a scaled rotation, by least squares, then made orthonormal
+    gram = (w[..., None] * a).mT @ a + 1e-9 * torch.eye(3, dtype=a.dtype)
+    rows = torch.linalg.solve(gram, (w[..., None] * a).mT @ b).mT
+    u, s, vt = torch.linalg.svd(rows, full_matrices=False)
+    scale = s.mean(-1).clamp(min=1e-6)
+    two = u @ vt
+    turn = torch.cat([two, torch.linalg.cross(two[:, 0], two[:, 1])[:, None]], 1)
+    flip = torch.diag(rest.new_tensor([1.0, -1.0, -1.0]))
+    rotation = turn @ flip
+    depth = focal / scale
+    place = torch.cat([target * (depth / focal)[:, None], depth[:, None]], -1)
+    centred = place - (rotation @ (middle @ flip)[..., None])[..., 0]
+    return Solution(
+        rotation,
+        centred,
+        rest.new_zeros(count, len(model.shapes)),
+        rest.new_zeros(len(model.directions)),
+        focal,
+        rest.new_zeros(count, rest.shape[0], 2),
+    )
+
+
+def solve(
+    model: PointModel,
+    evidence: Evidence,
+    priors: Priors,
+    begin: Solution,
+    rounds: int = 12,
+    learn_identity: bool = True,
+) -> Solution:
+    """Refine a solution. With `learn_identity=False` the frames are solved for a known person."""
+    now, damping = begin, 1e-3
+    now = replace(now, residual=_residual(model, evidence, now))
+    cost = _cost(evidence, priors, now)
+    for _ in range(rounds):
+        trial = _stepped(model, evidence, priors, now, damping, learn_identity)
+        trial = replace(trial, residual=_residual(model, evidence, trial))
+        trial_cost = _cost(evidence, priors, trial)
+        if bool(torch.isfinite(trial_cost)) and trial_cost < cost * 1.0001:
+            done = bool(cost - trial_cost < 1e-4 * cost)
+            now, cost, damping = trial, trial_cost, max(damping * 0.3, 1e-6)
+            if done:
+                break
+        else:
+            damping *= 10
+            if damping > 1e4:
+                break
+    return now
+
+
+def _seen(model: PointModel, at: Solution) -> tuple[Tensor, Tensor]:
+    """Landmarks in the head's frame and in the camera's."""
+    head = model.at(at.identity, at.coefficients)
+    return head, head @ at.rotation.mT + at.translation[:, None]
+
+
+def _residual(model: PointModel, evidence: Evidence, at: Solution) -> Tensor:
+    _, seen = _seen(model, at)
+    z = seen[..., 2:].clamp(min=0.01)
+    return at.focal * seen[..., :2] / z + evidence.centre - evidence.points
+
+
+def _robust(evidence: Evidence, priors: Priors, residual: Tensor) -> Tensor:
+    """Geman-McClure weights: 1 for small residuals, falling for those beyond `robust`."""
+    square = residual.square().sum(-1)
+    return evidence.weights / (1 + square / priors.robust**2).square()
+
+
+def _cost(evidence: Evidence, priors: Priors, at: Solution) -> Tensor:
+    square = at.residual.square().sum(-1)
+    data = (evidence.weights * square / (1 + square / priors.robust**2)).sum()
+    rest = (priors.coefficients * at.coefficients.square()).sum()
+    rest = rest + priors.identity * at.identity.square().sum()
+    bend = _bend(at.coefficients, evidence.joined)
+    shift = _bend(at.translation, evidence.joined)
+    pull = at.translation.new_tensor([priors.shift, priors.shift, priors.depth])
+    smooth = (priors.smooth * bend.square()).sum() + (pull * shift.square()).sum()
+    return data + rest + smooth
+
+
+def _middle(x: Tensor) -> Tensor:
+    """Each row's neighbours' mean; the first and last rows are their own."""
+    if len(x) < 3:
+        return x
+    return torch.cat([x[:1], 0.5 * (x[:-2] + x[2:]), x[-1:]])
+
+
+def _bend(x: Tensor, joined: Tensor) -> Tensor:
+    return (x - _middle(x)) * joined[:, None]
+
+
+def _stepped(
+    model: PointModel,
+    evidence: Evidence,
+    priors: Priors,
+    at: Solution,
+    damping: float,
+    learn_identity: bool,
+) -> Solution:
+    frames, shared, cross, g_frames, g_shared = _normal(model, evidence, priors, at)
+    diagonal = frames.diagonal(dim1=-2, dim2=-1)
+    frames = frames + torch.diag_embed(damping * diagonal + 1e-6)
+    factor = torch.linalg.cholesky(frames)
+    direct = torch.cholesky_solve(g_frames[..., None], factor)[..., 0]
+    if learn_identity and len(model.directions):
+        through = torch.cholesky_solve(cross, factor)
+        system = shared - (cross.mT @ through).sum(0)
+        system = system + torch.diag(damping * shared.diagonal() + 1e-6)
+        right = g_shared - (cross.mT @ direct[..., None]).sum(0)[:, 0]
+        d_identity = torch.linalg.solve(system, right)
+        d_frames = direct - (through @ d_identity)
+    else:
+        d_identity = torch.zeros_like(g_shared)
+        d_frames = direct
+    turn = axis_angle_to_matrix(-d_frames[:, :3])
+    coefficients = at.coefficients - d_frames[:, _POSE:]
+    return replace(
+        at,
+        rotation=turn @ at.rotation,
+        translation=at.translation - d_frames[:, 3:_POSE],
+        coefficients=torch.maximum(torch.minimum(coefficients, priors.high), priors.low),
+        identity=at.identity - d_identity,
+    )
+
+
+def _normal(
+    model: PointModel, evidence: Evidence, priors: Priors, at: Solution
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Normal equations: frames' own blocks, the shared block, what couples them, gradients."""
+    head, seen = _seen(model, at)
+    z = seen[..., 2:].clamp(min=0.01)
+    flat = seen[..., :2] / z
+    weight = _robust(evidence, priors, at.residual) * model.known
+    zero = torch.zeros_like(z[..., 0])
+    f = at.focal / z[..., 0]
+    project = torch.stack(
+        [f, zero, -f * flat[..., 0], zero, f, -f * flat[..., 1]], -1
+    ).unflatten(-1, (2, 3))  # T K 2 3
+    turned = seen - at.translation[:, None]
+    by_turn = -project @ hat(turned)
+    camera_shapes = torch.einsum("tij,ekj->tkie", at.rotation, model.shapes)
+    by_shape = project @ camera_shapes
+    own = torch.cat([by_turn, project, by_shape], -1).flatten(1, 2)  # T 2K P
+    w = weight.repeat_interleave(2, -1)
+    weighted = own * w[..., None]
+    residual = at.residual.flatten(1)
+    frames = weighted.mT @ own
+    g_frames = (weighted.mT @ residual[..., None])[..., 0]
+    camera_directions = torch.einsum("tij,dkj->tkid", at.rotation, model.directions)
+    common = (project @ camera_directions).flatten(1, 2)
+    cross = weighted.mT @ common
+    shared = torch.einsum("tnd,tn,tne->de", common, w, common)
+    g_shared = torch.einsum("tnd,tn,tn->d", common, w, residual)
+    shared = shared + priors.identity * torch.eye(len(shared), dtype=shared.dtype)
+    g_shared = g_shared + priors.identity * at.identity
+    _add_priors(frames, g_frames, evidence, priors, at)
+    return frames, shared, cross, g_frames, g_shared
+
+
+def _add_priors(
+    frames: Tensor, gradient: Tensor, evidence: Evidence, priors: Priors, at: Solution
+) -> None:
+    """Pulls to zero and to the neighbours' middle, onto the diagonal. Neighbours stay put."""
+    diagonal = frames.diagonal(dim1=-2, dim2=-1)
+    pull = at.translation.new_tensor([priors.shift, priors.shift, priors.depth])
+    joined = evidence.joined[:, None]
+    bend = _bend(at.coefficients, evidence.joined)
+    diagonal[:, _POSE:] += priors.coefficients + priors.smooth * joined
+    gradient[:, _POSE:] += priors.coefficients * at.coefficients + priors.smooth * bend
+    diagonal[:, 3:_POSE] += pull * joined
+    gradient[:, 3:_POSE] += pull * _bend(at.translation, evidence.joined)
+    diagonal[:, :3] += priors.turn * joined
+    gradient[:, :3] += priors.turn * joined * _turn_bend(at.rotation)
+
+
+def _turn_bend(rotation: Tensor) -> Tensor:
+    """How far each rotation is from its neighbours' middle, as a small axis-angle."""
+    if len(rotation) < 3:
+        return rotation.new_zeros(len(rotation), 3)
+    mean = 0.5 * (rotation[:-2] + rotation[2:])
+    away = rotation[1:-1] @ mean.mT
+    skew = 0.5 * (away - away.mT)
+    vector = torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], -1)
+    return torch.cat([vector[:1] * 0, vector, vector[:1] * 0])
