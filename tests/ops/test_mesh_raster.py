@@ -120,7 +120,8 @@ def test_many_threads_draw_what_one_draws():
         two = rasterise(_camera(), vertices, triangles)
     finally:
         torch.set_num_threads(before)
-    assert (one.seen == two.seen).all() and (one.weights == two.weights).all()
+    assert (one.seen == two.seen).all()
+    assert (one.weights == two.weights).all()
 
 
 def test_a_batch_of_views_equals_its_loop():
@@ -139,7 +140,8 @@ def test_vertices_that_are_not_finite_hide_their_triangles_only(bad):
     vertices[4] = bad
     seen = rasterise(_camera(), vertices, triangles).seen
     others = rasterise(_camera(), vertices, torch.cat([triangles[:1], triangles[2:]])).seen
-    assert (seen != 1).all() and ((seen >= 0) == (others >= 0)).all()
+    assert (seen != 1).all()
+    assert ((seen >= 0) == (others >= 0)).all()
 
 
 def test_indices_that_name_no_vertex_are_refused():
@@ -150,7 +152,8 @@ def test_indices_that_name_no_vertex_are_refused():
 def test_every_edge_of_a_closed_surface_has_two_triangles():
     _, triangles = sphere(6, 8)
     known = edges(triangles)
-    assert len(known) * 2 == len(triangles) * 3 and (known[:, 3] >= 0).all()
+    assert len(known) * 2 == len(triangles) * 3
+    assert (known[:, 3] >= 0).all()
 
 
 def _silhouette(vertices, triangles, camera):
@@ -164,7 +167,8 @@ def test_soft_silhouettes_measure_area_better_than_whole_pixels():
     vertices, triangles = sphere(96, 128)
     camera = _camera(96, 96, 200.0)
     soft = _silhouette(vertices, triangles, camera)
-    assert soft.min() >= 0 and soft.max() <= 1
+    assert soft.min() >= 0
+    assert soft.max() <= 1
     assert ((soft > 0.02) & (soft < 0.98)).sum() > 100
     assert abs(soft.sum() / (math.pi * radius**2) - 1) < 2e-3
 

@@ -54,7 +54,8 @@ def test_normals_of_a_flat_sheet_point_off_it_and_triangles_without_area_do_no_h
     assert torch.equal(normals[:4].detach(), torch.tensor([[0.0, 0, 1]]).expand(4, 3))
     assert (normals[4] == 0).all()
     normals[:4].sum().backward()
-    assert sheet.grad is not None and sheet.grad.isfinite().all()
+    assert sheet.grad is not None
+    assert sheet.grad.isfinite().all()
 
 
 def test_uniform_light_in_harmonics_is_the_same_from_everywhere():

@@ -89,7 +89,8 @@ def interpolate(
     triangles = raster.triangles if triangles is None else triangles
     if triangles.shape != raster.triangles.shape:
         raise BadInput(
-            f"{len(triangles)} triangles of attributes do not fit the {len(raster.triangles)} drawn."
+            f"{len(triangles)} triangles of attributes do not fit "
+            f"the {len(raster.triangles)} drawn."
         )
     _check(attributes, triangles)
     (*batch, height, width), count = raster.seen.shape, attributes.shape[-2]

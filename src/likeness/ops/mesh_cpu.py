@@ -199,8 +199,8 @@ class _Locate(torch.autograd.Function):
         corners, triangles, seen = ctx.saved_tensors
         match_threads()
         slots = np.zeros((_SLOTS, *corners.shape))
-        args = (_array(t) for t in (corners, triangles, seen, grad_weights, grad_depth))
-        _locate_backward(*args, slots)
+        grads = _array(grad_weights), _array(grad_depth)
+        _locate_backward(_array(corners), _array(triangles), _array(seen), *grads, slots)
         return torch.from_numpy(slots.sum(0)).to(corners.dtype), None, None
 
 
@@ -247,8 +247,8 @@ class _Mix(torch.autograd.Function):
     def forward(ctx, seen, weights, values, triangles):
         match_threads()
         out = values.new_empty(*seen.shape, values.shape[-1])
-        args = (_array(t) for t in (seen, weights, values, triangles))
-        _mix_forward(*args, out.numpy())
+        at = _array(seen), _array(weights)
+        _mix_forward(*at, _array(values), _array(triangles), out.numpy())
         ctx.save_for_backward(seen, weights, values, triangles)
         return out
 
@@ -258,8 +258,8 @@ class _Mix(torch.autograd.Function):
         match_threads()
         grad_weights = torch.zeros_like(weights, memory_format=torch.contiguous_format)
         slots = np.zeros((_SLOTS, *values.shape), _array(values).dtype)
-        args = (_array(t) for t in (seen, weights, values, triangles, grad))
-        _mix_backward(*args, grad_weights.numpy(), slots)
+        at = _array(seen), _array(weights), _array(values), _array(triangles)
+        _mix_backward(*at, _array(grad), grad_weights.numpy(), slots)
         return None, grad_weights, torch.from_numpy(slots.sum(0)), None
 
 

@@ -20,6 +20,8 @@ class LinearRig:
 
     Vertices are in the frame of the head, in metres. `joint_positions` are at rest of the
     template; `joint_weights` [J, V], when given, regress them from the shaped vertices instead.
+    `root_weights` regress the place that FLAME's own root rotation turns about, which readers of
+    other tools' files need.
     `shape_joints` is the axis-angle a coefficient of 1 adds to each joint. `pose_correctives`
     are displacements per entry of (rotation - identity) of `corrective_joints`, row-major.
     """
@@ -42,6 +44,7 @@ class LinearRig:
     skin_weights: Float[Tensor, "V J"]
     shape_joints: Float[Tensor, "E J 3"]
     joint_weights: Float[Tensor, "J V"] | None = None
+    root_weights: Float[Tensor, " V"] | None = None
     pose_correctives: Float[Tensor, "C V 3"] | None = None
     corrective_joints: tuple[int, ...] = ()
     layouts: dict[str, Embedding] = field(default_factory=dict)
@@ -57,25 +60,41 @@ class LinearRig:
         """Vertices in the frame of the head: shaped and turned at its joints, not moved."""
         self.check(identity, expression)
         rest = self.shaped(identity)
+        vertices = self._expressed(rest, identity, expression)
+        motions = self._motions(rest, vertices, expression)
+        if self.pose_correctives is not None:
+            vertices = vertices + self._corrected(self.angles(expression))
+        return blend(vertices, self.skin_weights, motions)
+
+    def joint_transforms(
+        self, identity: Identity, expression: Expression
+    ) -> Float[Tensor, "*b J 4 4"]:
+        """How each joint moves what hangs on it, in the frame of the head."""
+        self.check(identity, expression)
+        rest = self.shaped(identity)
+        return self._motions(rest, self._expressed(rest, identity, expression), expression)
+
+    def _expressed(self, rest: Tensor, identity: Identity, expression: Expression) -> Tensor:
         shapes = self.shape_basis
         if identity.shape_offsets is not None:
             shapes = shapes + identity.shape_offsets
         vertices = displaced(rest, expression.coefficients, shapes)
         if identity.modes is not None and expression.personal is not None:
             vertices = displaced(vertices, expression.personal, identity.modes)
-        angles = self.angles(expression)
-        if self.pose_correctives is not None:
-            vertices = vertices + self._corrected(angles)
-        motions = joint_motions(angles, self.joints(rest), self.joint_parents)
-        return blend(vertices, self.skin_weights, motions)
+        return vertices
+
+    def _motions(self, rest: Tensor, expressed: Tensor, expression: Expression) -> Tensor:
+        regressed = self.joint_weights is not None  # then expressions carry joints along
+        places = self.joints(expressed if regressed else rest)
+        return joint_motions(self.angles(expression), places, self.joint_parents)
 
     def shaped(self, identity: Identity) -> Float[Tensor, "V 3"]:
         """The person at rest."""
         rest = displaced(self.template, identity.directions, self.identity_basis)
         return rest if identity.offsets is None else rest + identity.offsets
 
-    def joints(self, rest: Float[Tensor, "V 3"]) -> Float[Tensor, "J 3"]:
-        """Where the joints of a person at rest are.
+    def joints(self, rest: Float[Tensor, "*b V 3"]) -> Float[Tensor, "*b J 3"]:
+        """Where the joints of a person are, from the surface before it is turned.
 
         Without a regressor a joint moves with the mean of the vertices it turns, which for an
         eyeball is its centre.
