@@ -1,5 +1,6 @@
-"""Tiny clips and pictures made on the spot, and a capture held in memory."""
+"""Tiny clips, pictures and projects made on the spot, and a capture held in memory."""
 
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from likeness.captures.head_poses import OPENGL
 from likeness.core.camera import pinhole
 from likeness.core.capture import Capture
 from likeness.core.expression import Expression
-from likeness.core.geometry import axis_angle_to_matrix, rigid
+from likeness.core.geometry import axis_angle_to_matrix, matrix_to_quaternion, rigid
 from likeness.core.rig import Identity
 from likeness.core.track import Track
 
@@ -120,3 +122,40 @@ def save(path: Path, array: np.ndarray, **options) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path, **options)
     return path
+
+
+def random_poses(count: int) -> np.ndarray:
+    """OpenGL camera-to-world, about a metre from the origin."""
+    g = np.random.default_rng(7)
+    poses = np.tile(np.eye(4), (count, 1, 1))
+    for pose in poses:
+        turn, _ = np.linalg.qr(g.normal(size=(3, 3)))
+        pose[:3, :3] = turn * np.sign(np.linalg.det(turn))
+        pose[:3, 3] = g.normal(size=3) * 0.1 + [0, 0, 1]
+    return poses
+
+
+def colmap_project(folder, binary: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Two pictures; returns OpenCV world-to-camera and the intrinsics."""
+    poses = OPENGL @ np.linalg.inv(random_poses(2))
+    sparse = folder / "sparse" / "0"
+    sparse.mkdir(parents=True)
+    for i in range(2):
+        save(folder / "images" / f"im {i}.png", picture(i))
+    turns = matrix_to_quaternion(torch.from_numpy(poses[:, :3, :3])).numpy()
+    if binary:
+        lens = struct.pack("<iiQQ4d", 7, 1, 32, 24, 40.0, 41.0, 15.0, 12.5)
+        (sparse / "cameras.bin").write_bytes(struct.pack("<Q", 1) + lens)
+        views = b""
+        for i in (1, 0):
+            views += struct.pack("<i7di", i + 1, *turns[i], *poses[i, :3, 3], 7)
+            views += f"im {i}.png".encode() + b"\0" + struct.pack("<Q", 2) + bytes(48)
+        (sparse / "images.bin").write_bytes(struct.pack("<Q", 2) + views)
+    else:
+        (sparse / "cameras.txt").write_text("# cameras\n7 PINHOLE 32 24 40 41 15 12.5\n")
+        lines = ["# images"]
+        for i in (1, 0):
+            numbers = " ".join(repr(float(v)) for v in [*turns[i], *poses[i, :3, 3]])
+            lines += [f"{i + 1} {numbers} 7 im {i}.png", "" if i else "1.0 2.0 -1"]
+        (sparse / "images.txt").write_text("\n".join(lines) + "\n")
+    return poses, np.array([[40, 0, 15], [0, 41, 12.5], [0, 0, 1]])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_media import held_capture, held_track, make_clip, picture, save
+from made_media import colmap_project, held_capture, held_track, make_clip, picture, save
 
 from likeness.captures import open_capture
 from likeness.captures.native import write_native
@@ -279,7 +279,7 @@ def media(tmp_path_factory) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "b.mkv", "c.png", "d.jpg"])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(**DAMAGE)
 def test_damaged_media_work_or_say_why(media, tmp_path_factory, name, cuts, length):
     path = tmp_path_factory.mktemp("damage") / name
@@ -300,12 +300,14 @@ FOLDERS: dict[str, Callable[[Path], None]] = {
         shutil.copytree(PARITY / "ncg" / "nerftrinsic_root" / "LLFF" / "Ben_Sample", p) and None
     ),
     "native": lambda p: write_native(held_capture(3), p) and None,
+    "colmap": lambda p: colmap_project(p, binary=True) and None,
+    "colmap as text": lambda p: colmap_project(p, binary=False) and None,
     "nerfstudio": lambda p: write_nerfstudio(held_capture(3), held_track(3), p),
 }
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, derandomize=True)
 @given(choice=st.floats(0, 0.999), **DAMAGE)
 def test_a_folder_with_one_damaged_file_works_or_says_why(
     tmp_path_factory, name, choice, cuts, length
@@ -328,7 +330,7 @@ ODD_JSON = st.recursive(
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(data=st.data(), value=ODD_JSON)
 def test_any_value_in_any_field_works_or_is_named(tmp_path_factory, name, data, value):
     source, file = SAMPLES[name]

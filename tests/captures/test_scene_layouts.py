@@ -1,29 +1,16 @@
 """nerfstudio, Blender, INSTA and COLMAP: cameras end where the files say, in our axes."""
 
 import json
-import struct
 
 import numpy as np
 import pytest
 import torch
-from made_media import picture, save
+from made_media import colmap_project, picture, random_poses, save
 
 from likeness.captures import open_capture
 from likeness.captures.head_poses import OPENGL, camera_to_head
 from likeness.core.camera import project
 from likeness.core.errors import BadInput
-from likeness.core.geometry import matrix_to_quaternion
-
-
-def random_poses(count: int) -> np.ndarray:
-    """OpenGL camera-to-world, about a metre from the origin."""
-    g = np.random.default_rng(7)
-    poses = np.tile(np.eye(4), (count, 1, 1))
-    for pose in poses:
-        turn, _ = np.linalg.qr(g.normal(size=(3, 3)))
-        pose[:3, :3] = turn * np.sign(np.linalg.det(turn))
-        pose[:3, 3] = g.normal(size=3) * 0.1 + [0, 0, 1]
-    return poses
 
 
 def opengl_pixels(pose: np.ndarray, k: np.ndarray, point: np.ndarray) -> np.ndarray:
@@ -97,32 +84,6 @@ def test_an_insta_data_set_has_opencv_cameras_and_flame_coefficients(tmp_path):
     np.testing.assert_allclose(camera_to_head(track), poses @ OPENGL, atol=1e-6)
     np.testing.assert_array_equal(track.expressions.coefficients[3], np.arange(100) + 3)
     assert capture.pictures.alpha(1) is not None
-
-
-def colmap_project(folder, binary: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Two pictures; returns OpenCV world-to-camera and the intrinsics."""
-    poses = OPENGL @ np.linalg.inv(random_poses(2))
-    sparse = folder / "sparse" / "0"
-    sparse.mkdir(parents=True)
-    for i in range(2):
-        save(folder / "images" / f"im {i}.png", picture(i))
-    turns = matrix_to_quaternion(torch.from_numpy(poses[:, :3, :3])).numpy()
-    if binary:
-        lens = struct.pack("<iiQQ4d", 7, 1, 32, 24, 40.0, 41.0, 15.0, 12.5)
-        (sparse / "cameras.bin").write_bytes(struct.pack("<Q", 1) + lens)
-        views = b""
-        for i in (1, 0):
-            views += struct.pack("<i7di", i + 1, *turns[i], *poses[i, :3, 3], 7)
-            views += f"im {i}.png".encode() + b"\0" + struct.pack("<Q", 2) + bytes(48)
-        (sparse / "images.bin").write_bytes(struct.pack("<Q", 2) + views)
-    else:
-        (sparse / "cameras.txt").write_text("# cameras\n7 PINHOLE 32 24 40 41 15 12.5\n")
-        lines = ["# images"]
-        for i in (1, 0):
-            numbers = " ".join(repr(float(v)) for v in [*turns[i], *poses[i, :3, 3]])
-            lines += [f"{i + 1} {numbers} 7 im {i}.png", "" if i else "1.0 2.0 -1"]
-        (sparse / "images.txt").write_text("\n".join(lines) + "\n")
-    return poses, np.array([[40, 0, 15], [0, 41, 12.5], [0, 0, 1]])
 
 
 @pytest.mark.parametrize("binary", [True, False])

@@ -2,6 +2,7 @@
 
 import contextlib
 import struct
+import tokenize
 import warnings
 import zipfile
 import zlib
@@ -208,6 +209,7 @@ def reading(path: Path | str) -> Iterator[None]:
         RuntimeError,
         struct.error,
         SyntaxError,
+        tokenize.TokenError,
         zipfile.BadZipFile,
         zlib.error,
     ) as error:

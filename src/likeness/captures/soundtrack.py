@@ -26,6 +26,9 @@ def decode_sound(path: Path, start: float = 0.0) -> Sound | None:
             if not container.streams.audio:
                 return None
             stream = container.streams.audio[0]
+            if stream.codec_context is None:
+                _log.warning("%s: its sound is of a codec that is not known here.", path)
+                return None
             rate = int(stream.rate or 0)
             parts, first = _decode(container, stream, rate)
     except (av.FFmpegError, OSError, ValueError) as error:

@@ -59,8 +59,6 @@ def stated_intrinsics(
     both = {**data, **frame}
     width = int(number(both, "w", where, float(size[0])))
     height = int(number(both, "h", where, float(size[1])))
-    if width <= 0 or height <= 0:
-        raise BadInput(f"{where} has a picture size of {width}x{height}. It must be above 0.")
     fx = number(both, "fl_x", where, None)
     if fx is None:
         angle = number(both, "camera_angle_x", where, None)
@@ -86,6 +84,10 @@ def fitted(
     """Intrinsics for the pictures as they are: scaled when those were resized, refused if cut."""
     if stated == actual:
         return intrinsics
+    if min(stated) <= 0:
+        raise BadInput(
+            f"{where} has a picture size of {stated[0]}x{stated[1]}. It must be above 0."
+        )
     sx, sy = actual[0] / stated[0], actual[1] / stated[1]
     if abs(sx * stated[1] - actual[1]) > 1.5:
         raise BadInput(

@@ -208,6 +208,11 @@ class VideoPictures:
             what = "only sound" if container.streams.audio else "no video"
             container.close()
             raise BadInput(f"{self.path} holds {what}. Give a file with pictures.")
+        if streams[0].codec_context is None:
+            container.close()
+            raise BadInput(
+                f"{self.path} is of a codec that is not known here, or damaged. Export it as MP4."
+            )
         streams[0].thread_type = "AUTO"
         return container, streams[0]
 
