@@ -94,7 +94,7 @@ class _Chunked(torch.autograd.Function):
 def _scratch(which: int, a: Tensor, b: Tensor) -> Tensor:
     """Room for `a @ b` that this thread uses again and again: fresh memory costs more to touch
     for the first time than the product does."""
-    kept = _kept.__dict__
+    kept: dict[Any, Tensor] = _kept.__dict__
     key = (which, b.shape[1], a.dtype)
     if key not in kept or kept[key].shape[0] < a.shape[0]:
         kept[key] = a.new_empty(a.shape[0], b.shape[1])
