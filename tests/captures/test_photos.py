@@ -121,3 +121,13 @@ def test_a_photo_among_videos_is_still_a_photo_folder(tmp_path):
     save(tmp_path / "a.png", RGB)
     make_clip(tmp_path / "b.mp4", 2)
     assert open_capture(tmp_path).notes["layout"] == "photos"
+
+
+def test_mattes_beside_a_folder_of_images_are_found(tmp_path):
+    for number in range(2):
+        save(tmp_path / "images" / f"{number:06d}.jpg", picture(number))
+    save(tmp_path / "alpha_maps" / "000001.jpg", np.full((24, 32), 200, np.uint8))
+    capture = open_capture(tmp_path)
+    assert capture.name == tmp_path.name
+    assert capture.pictures.alpha(0) is None
+    assert abs(int(capture.pictures.alpha(1)[3, 3]) - 200) < 3

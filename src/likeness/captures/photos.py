@@ -19,6 +19,7 @@ from likeness.core.errors import BadInput, did_you_mean
 _EXIF = 0x8769
 _FOCAL_35, _FOCAL, _PLANE_X, _PLANE_UNIT, _STORED_WIDTH = 0xA405, 0x920A, 0xA20E, 0xA210, 0xA002
 _MODEL = 0x0110
+_IMAGES = "images"
 _MM_PER_UNIT = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
 _DIAGONAL_35 = math.hypot(36, 24)
 # Sensor widths in millimetres, by words of the camera's model name.
@@ -61,17 +62,30 @@ def read(path: Path, person: str | None = None) -> Capture:
     """Photos in order of their names; `times` number them. Photos may differ in size.
 
     `person` chooses a folder where there is one for each. `focal` is in pixels as shown, one per
-    photo, when EXIF tells it for all of them.
+    photo, when EXIF tells it for all of them. Mattes are found in `alpha_maps/` or `masks/` beside
+    a folder `images/`.
     """
     path = Path(path)
     if path.is_file():
-        photos, name = [path], path.stem
-    else:
-        folder = _folder_of(path, person)
-        photos, name = picture_paths(folder), folder.name
+        return of_files((path,), path.stem, str(path))
+    folder = _folder_of(path, person)
+    photos = tuple(picture_paths(folder))
     if not photos:
         raise BadInput(f"{path} holds no photos ({', '.join(sorted(PICTURE_SUFFIXES))}).")
-    return of_files(tuple(photos), name, str(path))
+    name = folder.parent.name if folder.name == _IMAGES else folder.name
+    return of_files(photos, name, str(path), _mattes(folder, photos))
+
+
+def _mattes(folder: Path, photos: tuple[Path, ...]) -> tuple[Path | None, ...]:
+    """Mattes in a folder beside one called "images", as trackers leave them."""
+    if folder.name != _IMAGES:
+        return ()
+    for name in ("alpha_maps", "masks", "fg_masks"):
+        there = folder.parent / name
+        if there.is_dir():
+            of_stem = {p.stem: p for p in picture_paths(there)}
+            return tuple(of_stem.get(p.stem) for p in photos)
+    return ()
 
 
 def of_files(
@@ -102,6 +116,8 @@ def _folder_of(path: Path, person: str | None) -> Path:
         raise BadInput(f"{path} has no photos of {person!r}. {hint}")
     if picture_paths(path):
         return path
+    if any(f.name == _IMAGES for f in folders):
+        return path / _IMAGES
     if len(folders) == 1:
         return folders[0]
     names = ", ".join(repr(f.name) for f in folders[:8])
