@@ -14,7 +14,7 @@ from likeness.captures.label_colours import (
     three_part_alpha,
     three_part_regions,
 )
-from likeness.captures.nerfblendshape import read_landmarks
+from likeness.captures.landmark_files import read_landmark_files
 from likeness.captures.picture_files import PictureFiles, load_picture
 from likeness.captures.soundtrack import read_wav
 from likeness.captures.transforms_json import one_size, split_file
@@ -79,7 +79,7 @@ def read(path: Path, pictures: Literal["com", "head", "ori"] = "com", fps: float
             world_from_head,
             coefficients,
             identity=identity,
-            landmarks=_landmarks(folder, ids),
+            landmarks=read_landmark_files(folder, ids, 68),
             sound=_sound(folder / "aud.npy", [r[1] for r in rows]),
             backdrop=background,
         ),
@@ -132,13 +132,6 @@ def sound_windows(track: Track) -> Float32[np.ndarray, "T 16 29"]:
     if sound is None:
         raise BadInput("This track has no sound features. AD-NeRF data keeps them in aud.npy.")
     return sound.numpy().reshape(len(track), *SOUND_WINDOW)
-
-
-def _landmarks(folder: Path, ids: list[int]) -> np.ndarray | None:
-    found = [read_landmarks(folder / "ori_imgs" / f"{i}.lms", 68) for i in ids]
-    if all(f is None for f in found):
-        return None
-    return np.stack([np.full((68, 2), np.nan) if f is None else f for f in found])
 
 
 def _face_model(path: Path, ids: list[int]) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -22,12 +22,13 @@ from likeness.captures.picture_files import PictureFiles, load_picture
 from likeness.captures.transforms_json import (
     SPLITS,
     frame_name,
+    must_fit,
     one_size,
     picture_file,
     split_file,
 )
 from likeness.core.capture import Capture, Splits, last_fifth
-from likeness.core.errors import BadInput, Unsupported
+from likeness.core.errors import BadInput
 from likeness.core.files import read_any_json, write_text
 from likeness.core.track import Track
 
@@ -169,11 +170,7 @@ def write_nerface(
     `boxes` are fractions (row0, row1, col0, col1) where most rays should go.
     """
     folder = Path(folder)
-    if len(track) != len(capture):
-        raise Unsupported(
-            f"The track has {len(track)} frames and the capture {len(capture)}. "
-            "Track this capture first."
-        )
+    must_fit(track, capture)
     poses = camera_to_head(track).double().numpy()
     distance = np.linalg.norm(poses[:, :3, 3], axis=-1).mean().clip(1e-9)
     if not 0.35 < distance < 0.65:

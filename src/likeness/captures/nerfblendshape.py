@@ -10,6 +10,7 @@ from torch import Tensor
 from likeness.captures.fields import array, items, matrix, number, pose, reading
 from likeness.captures.head_poses import camera_to_head, intrinsics_matrix, still_camera, track_of
 from likeness.captures.label_colours import three_part_alpha, three_part_regions
+from likeness.captures.landmark_files import read_landmark_files
 from likeness.captures.picture_files import PictureFiles, load_picture
 from likeness.captures.transforms_json import fitted, one_size, sniff
 from likeness.captures.video import VideoPictures
@@ -53,7 +54,7 @@ def read(
     camera, world_from_head = still_camera(np.stack([f[1] for f in frames]), intrinsics, *size)
     backdrop = folder / "bc.jpg"
     background = load_picture(backdrop)[0] if backdrop.is_file() else None
-    landmarks = _landmarks(folder, ids)
+    landmarks = read_landmark_files(folder, ids, 478)
     coefficients = np.stack([f[2] for f in frames])
     splits = _splits(len(frames), test_start)
     low, high = _ranges(folder, coefficients, splits)
@@ -143,23 +144,6 @@ def _splits(count: int, test_start: int) -> Splits:
     if not 0 < cut < count:
         cut = max(1, count - count // 5)
     return Splits(tuple(range(cut)), tuple(range(cut, count, 70)), tuple(range(cut, count)))
-
-
-def _landmarks(folder: Path, ids: list[int]) -> np.ndarray | None:
-    """MediaPipe's 478 points of each frame, NaN where there is no file; None without any."""
-    found = [read_landmarks(folder / "ori_imgs" / f"{i}.lms", 478) for i in ids]
-    if all(f is None for f in found):
-        return None
-    return np.stack([np.full((478, 2), np.nan) if f is None else f for f in found])
-
-
-def read_landmarks(path: Path, count: int) -> np.ndarray | None:
-    """A text file with one "x y" a line; None when there is none."""
-    if not path.is_file():
-        return None
-    with reading(path):
-        rows = [line.split() for line in path.read_text().splitlines() if line.strip()]
-    return array(rows, path, "landmarks", (count, 2))
 
 
 def _ranges(

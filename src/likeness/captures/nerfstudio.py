@@ -15,6 +15,7 @@ from likeness.captures.transforms_json import (
     SPLITS,
     fitted,
     frame_name,
+    must_fit,
     one_size,
     picture_file,
     split_file,
@@ -22,7 +23,7 @@ from likeness.captures.transforms_json import (
 )
 from likeness.core.camera import Camera
 from likeness.core.capture import Capture, Splits, last_fifth
-from likeness.core.errors import BadInput, Unsupported
+from likeness.core.errors import BadInput
 from likeness.core.files import read_any_json, write_text
 from likeness.core.track import Track
 
@@ -132,11 +133,7 @@ def write_nerfstudio(
     for still scenes need; otherwise cameras are written as they are.
     """
     folder = Path(folder)
-    if len(track) != len(capture):
-        raise Unsupported(
-            f"The track has {len(track)} frames and the capture {len(capture)}. "
-            "Track this capture first."
-        )
+    must_fit(track, capture)
     if head_still:
         poses = camera_to_head(track).double().numpy()
     else:

@@ -10,7 +10,9 @@ from jaxtyping import Float64
 from likeness.captures.fields import number, text
 from likeness.captures.head_poses import intrinsics_matrix
 from likeness.captures.picture_files import PICTURE_SUFFIXES, picture_size
-from likeness.core.errors import BadInput
+from likeness.core.capture import Capture
+from likeness.core.errors import BadInput, Unsupported
+from likeness.core.track import Track
 
 SPLITS = ("train", "val", "test")
 _SNIFFED = 1 << 16
@@ -111,3 +113,12 @@ def one_size(paths: tuple[Path, ...], where: Path | str) -> tuple[int, int]:
 
 def frame_name(frame: Any, where: Path | str) -> str:
     return text(frame, "file_path", where)
+
+
+def must_fit(track: Track, capture: Capture) -> None:
+    """Refuse to write a track beside frames that are not its own."""
+    if len(track) != len(capture):
+        raise Unsupported(
+            f"The track has {len(track)} frames and the capture {len(capture)}. "
+            "Track this capture first."
+        )

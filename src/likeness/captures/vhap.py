@@ -24,6 +24,7 @@ from likeness.captures.picture_files import PictureFiles
 from likeness.captures.transforms_json import (
     fitted,
     frame_name,
+    must_fit,
     one_size,
     picture_file,
     sniff,
@@ -157,11 +158,7 @@ def write_vhap(capture: Capture, track: Track, folder: str | Path) -> None:
             f"VHAP folders speak FLAME, and this track is of rig {track.rig!r}. "
             "Track with --rig flame, or write the nerfstudio layout."
         )
-    if len(track) != len(capture):
-        raise Unsupported(
-            f"The track has {len(track)} frames and the capture {len(capture)}. "
-            "Track this capture first."
-        )
+    must_fit(track, capture)
     frames = [_write_frame(capture, track, folder, i) for i in range(len(capture))]
     _save_npz(folder / "canonical_flame_param.npz", _canonical(track))
     splits = capture.splits or last_fifth(len(capture))
