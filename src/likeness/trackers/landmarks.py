@@ -1,0 +1,244 @@
+"""The landmark tracker: face mesh points, bundle adjustment, mattes, shoulders."""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from likeness.core.camera import Camera, pinhole
+from likeness.core.capture import Capture, last_fifth
+from likeness.core.errors import BadInput
+from likeness.core.expression import Expression
+from likeness.core.geometry import invert_rigid, rigid
+from likeness.core.progress import counted
+from likeness.core.rig import Identity, Rig
+from likeness.core.track import Track
+from likeness.core.track_files import MapFolder
+from likeness.trackers.check import check_capture
+from likeness.trackers.detection import Landmarks2D, detect
+from likeness.trackers.matting import Matting, estimate_backdrop
+from likeness.trackers.personal import Personal, adapt
+from likeness.trackers.point_model import PointModel, point_model
+from likeness.trackers.regions import OVAL, draw_regions
+from likeness.trackers.solve import Evidence, Priors, Solution, solve, start
+from likeness.trackers.torso import shoulder_motion, world_from_torso
+
+_log = logging.getLogger(__name__)
+_FACE = 150.0  # pixels; residuals are counted as if the face were this wide
+_FOCAL = 1.25  # of the longer side of the original picture, when nobody knows
+
+
+@dataclass(frozen=True)
+class Landmarks:
+    """Fits the rig to MediaPipe's 478 points over the whole clip."""
+
+    focal: float | None = None
+    """Focal length in pixels of the capture's pictures; else the capture's own, else a guess."""
+    person: int | None = None
+    """Which person, counted from the left, when there are several."""
+    modes: int = 12
+    """Personal modes: motions of this person that no named shape can say."""
+    smooth: float = 1.0
+    """How strongly neighbouring frames hold together; 0 lets each stand alone."""
+
+    def track(self, capture: Capture, rig: Rig, folder: Path) -> Track:
+        """Track a capture; mattes and regions go into `folder` as they are drawn."""
+        found = detect(capture, self.person)
+        if not (found.confidence > 0).any():
+            raise BadInput(
+                f"No face was found in any of the {len(capture)} frames of {capture.name!r}. "
+                "Check that a face is in the picture, upright and lit."
+            )
+        camera = self._camera(capture)
+        model = point_model(rig)
+        evidence = evidence_of(found, camera)
+        splits = capture.splits or last_fifth(len(capture))
+        train = [i for i in splits.train if found.confidence[i] > 0]
+        train = train or np.flatnonzero(found.confidence > 0).tolist()
+        solution, personal = self._fit(model, evidence, camera, train, capture.fps)
+        head = rigid(solution.rotation, solution.translation)
+        head = filled(head, found.confidence)
+        camera, world_from_head = into_world(camera, head, found.confidence)
+        maps = MapFolder(Path(folder))
+        backdrop = self._maps(capture, found, maps)
+        middle = int(rest_frame(world_from_head, train))
+        motion = shoulder_motion(capture, maps, middle, found.confidence)
+        expressions = expressions_of(rig, solution, personal, world_from_head, found.confidence)
+        expressions = replace(
+            expressions,
+            world_from_torso=world_from_torso(motion, camera, world_from_head[middle]),
+        )
+        identity = personal.identity(rig, solution.identity)
+        report = check_capture(capture, found, world_from_head, expressions, solution, splits)
+        return Track(
+            many(camera, len(capture)),
+            expressions,
+            identity,
+            torch.from_numpy(found.confidence),
+            torch.from_numpy(found.points[..., :2]),
+            maps,
+            backdrop,
+            report,
+        )
+
+    def _camera(self, capture: Capture) -> Camera:
+        """A camera at the origin; the principal point is the middle of the original picture."""
+        width, height = capture.size
+        focal = self.focal
+        if focal is None and capture.focal is not None:
+            focal = float(np.median(np.atleast_1d(np.asarray(capture.focal))))
+        centre, longest = (width / 2, height / 2), float(max(width, height))
+        window = capture.notes.get("window")
+        if isinstance(window, dict):
+            scale = window["size"] / window["side"]
+            centre = (
+                (window["width"] / 2 - window["left"]) * scale,
+                (window["height"] / 2 - window["top"]) * scale,
+            )
+            longest = max(window["width"], window["height"]) * scale
+        return pinhole(focal or _FOCAL * longest, width, height, torch.eye(4), centre)
+
+    def _fit(
+        self,
+        model: PointModel,
+        evidence: Evidence,
+        camera: Camera,
+        train: list[int],
+        fps: float | None,
+    ) -> tuple[Solution, Personal]:
+        focal = float(camera.intrinsics[0, 0])
+        priors = default_priors(model, self.smooth if fps else 0.0)
+        use = torch.tensor(train)
+        seen = chosen(evidence, use)
+        solution = solve(model, seen, priors, start(model, seen, focal), rounds=15)
+        personal = adapt(model, seen, solution, self.modes)
+        model = personal.model
+        priors = default_priors(model, self.smooth if fps else 0.0)
+        begin = start(model, evidence, focal)
+        begin = replace(begin, identity=solution.identity)
+        whole = solve(model, evidence, priors, begin, rounds=12, learn_identity=False)
+        return whole, personal
+
+    def _maps(self, capture: Capture, found: Landmarks2D, maps: MapFolder) -> np.ndarray:
+        alphas: dict[int, np.ndarray] = {}
+        keep = max(1, len(capture) // 60)
+        with Matting() as matting:
+            for frame in counted(capture, "drawing mattes", len(capture)):
+                picture = frame.rgb8
+                own = capture.pictures.alpha(frame.index)
+                alpha = (255 * matting.alpha(picture) + 0.5).astype(np.uint8) if own is None else own
+                points = found.points[frame.index] if found.confidence[frame.index] > 0 else None
+                regions = capture.pictures.regions(frame.index)
+                if regions is None:
+                    regions = draw_regions(picture, alpha, points)
+                maps.write("alpha", frame.index, alpha)
+                maps.write("regions", frame.index, regions)
+                if frame.index % keep == 0:
+                    alphas[frame.index] = alpha
+        if capture.background is not None:
+            return capture.background
+        return estimate_backdrop(capture, alphas)[0]
+
+
+def evidence_of(found: Landmarks2D, camera: Camera) -> Evidence:
+    """Landmarks weighed by what they are worth: contour points slide, lips and eyes do not."""
+    points = torch.from_numpy(found.points[..., :2]).float()
+    seen = torch.from_numpy(found.confidence > 0)
+    width = points[:, :468, 0].amax(-1) - points[:, :468, 0].amin(-1)
+    width = float(width[seen].median())
+    worth = torch.ones(points.shape[1])
+    worth[list(OVAL)] = 0.1
+    worth[468:] = 1.5
+    weights = worth * seen[:, None] * (_FACE / width) ** 2
+    shots = found.shots
+    joined = np.zeros(len(shots), np.float32)
+    joined[1:-1] = (shots[1:-1] == shots[:-2]) & (shots[1:-1] == shots[2:])
+    known = found.confidence > 0
+    joined[1:-1] *= known[1:-1] & known[:-2] & known[2:]
+    return Evidence(
+        torch.nan_to_num(points),
+        weights,
+        torch.from_numpy(joined),
+        camera.intrinsics[:2, 2].clone(),
+    )
+
+
+def chosen(evidence: Evidence, use: Tensor) -> Evidence:
+    """Some frames only; smoothness holds where the chosen ones were neighbours."""
+    gap = torch.ones(len(use))
+    if len(use) > 2:
+        gap[1:-1] = ((use[1:-1] - use[:-2] == 1) & (use[2:] - use[1:-1] == 1)).float()
+    gap[[0, -1]] = 0
+    return Evidence(
+        evidence.points[use], evidence.weights[use], evidence.joined[use] * gap, evidence.centre
+    )
+
+
+def default_priors(model: PointModel, smooth: float) -> Priors:
+    """Weak pulls to rest; each coefficient is held in its range. Blinks are barely smoothed."""
+    count = len(model.shapes)
+    reach = model.shapes.norm(dim=-1).amax(-1)  # metres at full strength
+    pull = torch.full((count,), 12.0)
+    hold = torch.full((count,), 30.0)
+    still = reach < 1e-6
+    pull[still] = 1e6
+    hold[:14] = 4.0  # the eyes come first among ARKit's names
+    low, high = torch.zeros(count), torch.full((count,), 1.0)
+    low[52:], high[52:] = -4.0, 4.0  # personal modes are in standard deviations
+    pull[52:], hold[52:] = 3.0, 3.0
+    return Priors(pull, smooth * hold, low, high, turn=3e4 * smooth, shift=3e6 * smooth,
+                  depth=1e6 * smooth)  # fmt: skip
+
+
+def filled(head: Tensor, confidence: np.ndarray) -> Tensor:
+    """Frames without a face take the nearest tracked pose."""
+    seen = np.flatnonzero(confidence > 0)
+    nearest = seen[np.abs(np.arange(len(confidence))[:, None] - seen[None]).argmin(1)]
+    return head[torch.from_numpy(nearest)]
+
+
+def into_world(
+    camera: Camera, camera_from_head: Tensor, confidence: np.ndarray
+) -> tuple[Camera, Tensor]:
+    """Our world: y up, the still camera looking along -z, the head's middle place at the origin."""
+    seen = torch.from_numpy(confidence > 0)
+    middle = camera_from_head[seen][:, :3, 3].median(0).values
+    turn = torch.diag(torch.tensor([1.0, -1.0, -1.0]))
+    camera_from_world = rigid(turn, middle)
+    camera = replace(camera, camera_from_world=camera_from_world)
+    return camera, invert_rigid(camera_from_world) @ camera_from_head
+
+
+def many(camera: Camera, count: int) -> Camera:
+    return replace(
+        camera,
+        intrinsics=camera.intrinsics.expand(count, 3, 3).contiguous(),
+        camera_from_world=camera.camera_from_world.expand(count, 4, 4).contiguous(),
+    )
+
+
+def rest_frame(world_from_head: Tensor, train: list[int]) -> int:
+    """The training frame whose pose is nearest to the middle of all."""
+    poses = world_from_head[train][:, :3].flatten(1)
+    return train[int((poses - poses.median(0).values).square().sum(-1).argmin())]
+
+
+def expressions_of(
+    rig: Rig,
+    solution: Solution,
+    personal: Personal,
+    world_from_head: Tensor,
+    confidence: np.ndarray,
+) -> Expression:
+    names = len(rig.shape_names)
+    values = filled(solution.coefficients, confidence)
+    return Expression(
+        rig.name,
+        values[:, :names],
+        torch.zeros(len(values), len(rig.joint_names), 3),
+        world_from_head,
+        personal=values[:, names:] if personal.count else None,
+    )

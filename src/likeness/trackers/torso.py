@@ -1,0 +1,104 @@
+"""How the shoulders move, which is not how the head does: image alignment away from neck and face."""
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from likeness.core.camera import Camera
+from likeness.core.capture import Capture
+from likeness.core.geometry import axis_angle_to_matrix, invert_rigid, rigid
+from likeness.core.progress import counted
+from likeness.core.regions import REGION
+from likeness.core.track import Maps
+
+_SIZE = 192  # pixels along a side that alignment works on
+_LEAST = 0.04  # share of the picture that shoulders must cover
+
+
+def shoulder_motion(
+    capture: Capture, maps: Maps, reference: int, seen: Float[np.ndarray, " T"]
+) -> Float[np.ndarray, "T 3"]:
+    """Per frame turn (radians, clockwise on screen) and shift (x, y, in picture widths) of the
+    shoulders since the reference frame, about the middle of the picture's lower edge.
+
+    Zero throughout where shoulders cannot be seen. Frames that fail to align keep the last motion.
+    """
+    motion = np.zeros((len(capture), 3))
+    template, mask = _grey(capture[reference].rgb8), _shoulders(maps, reference)
+    if mask is None or mask.mean() < _LEAST:
+        return motion
+    for way in (1, -1):
+        warp = np.eye(2, 3, dtype=np.float32)
+        frames = range(reference, len(capture)) if way == 1 else range(reference, -1, -1)
+        for index in counted(frames, "following the shoulders"):
+            if seen[index] > 0:
+                warp = _aligned(template, _grey(capture[index].rgb8), warp, mask)
+            motion[index] = _about_lower_edge(warp)
+    return _steadied(motion)
+
+
+def _grey(picture: UInt8[np.ndarray, "H W 3"]) -> np.ndarray:
+    small = cv2.resize(picture, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA)
+    return cv2.GaussianBlur(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), (0, 0), 1.0)
+
+
+def _shoulders(maps: Maps, index: int) -> np.ndarray | None:
+    regions = maps.regions(index)
+    if regions is None:
+        return None
+    clothes = (regions == REGION["clothes"]).astype(np.uint8)
+    small = cv2.resize(clothes, (_SIZE, _SIZE), interpolation=cv2.INTER_NEAREST)
+    return cv2.dilate(small, np.ones((5, 5), np.uint8))
+
+
+def _aligned(
+    template: np.ndarray, picture: np.ndarray, warp: np.ndarray, mask: np.ndarray
+) -> np.ndarray:
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 1e-4)
+    try:
+        score, found = cv2.findTransformECC(
+            template, picture, warp.copy(), cv2.MOTION_EUCLIDEAN, criteria, mask, 3
+        )
+    except cv2.error:  # OpenCV's way of saying that it did not converge
+        return warp
+    far = np.abs(found[:, 2] - warp[:, 2]).max() > 0.15 * _SIZE
+    return warp if score < 0.5 or far else found
+
+
+def _about_lower_edge(warp: np.ndarray) -> np.ndarray:
+    pivot = np.array([_SIZE / 2, _SIZE])
+    moved = warp[:, :2] @ pivot + warp[:, 2] - pivot
+    return np.array([np.arctan2(warp[1, 0], warp[0, 0]), *(moved / _SIZE)])
+
+
+def _steadied(motion: np.ndarray) -> np.ndarray:
+    """A short smoothing (1-2-1): alignment is noisy, shoulders are heavy."""
+    padded = np.concatenate([motion[:1], motion, motion[-1:]])
+    return 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:]
+
+
+def world_from_torso(
+    motion: Float[np.ndarray, "T 3"], camera: Camera, reference: Float[Tensor, "4 4"]
+) -> Float[Tensor, "T 4 4"]:
+    """The torso's rigid motion: at the reference it is where the head's frame is.
+
+    Screen motion is taken as happening at the depth of the reference head, in planes that face
+    the camera.
+    """
+    pose = camera.camera_from_world
+    head = pose @ reference
+    depth = head[2, 3]
+    f = camera.intrinsics[0, 0]
+    size = camera.width
+    pivot_px = torch.tensor([size / 2, float(camera.height)])
+    centre = camera.intrinsics[:2, 2]
+    pivot = torch.cat([(pivot_px - centre) * depth / f, depth[None]])
+    moves = torch.from_numpy(motion).to(pose)
+    turn = torch.zeros(len(moves), 3)
+    turn[:, 2] = moves[:, 0]
+    rotation = axis_angle_to_matrix(turn)
+    shift = torch.cat([moves[:, 1:] * size * depth / f, torch.zeros(len(moves), 1)], -1)
+    about = pivot - (rotation @ pivot[:, None])[..., 0] + shift
+    return invert_rigid(pose) @ rigid(rotation, about) @ pose @ reference
