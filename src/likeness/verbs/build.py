@@ -28,7 +28,7 @@ def build(
     size: int = 512,
     method: str = "splats",
     rig: str = "clay",
-    tracker: str = "photometric",
+    tracker: str = "landmarks",
     person: int | None = None,
     start: float = 0.0,
     end: float | None = None,
@@ -50,7 +50,7 @@ def build(
         size: Pixels along a side of the pictures learned from.
         method: The avatar method; `likeness fit --help` lists them.
         rig: The head model.
-        tracker: "photometric", or "landmarks" for a faster, rougher one.
+        tracker: How to track; `likeness track --help` lists what there is.
         person: Which person, counted from the left, when there are several.
         start: Seconds to skip at the beginning.
         end: Second to stop at.
