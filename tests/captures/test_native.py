@@ -169,3 +169,15 @@ def test_wrong_fields_are_named_with_their_value(tmp_path, change, complaint):
     file.write_text(json.dumps({**json.loads(file.read_text()), **change}))
     with pytest.raises(BadInput, match=complaint):
         open_capture(tmp_path / "c")
+
+
+def test_a_folder_inside_its_source_can_still_go_on(tmp_path):
+    capture = held_capture(source=str(tmp_path))
+
+    def stop(done: int, of: int) -> None:
+        if done == 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        write_native(capture, tmp_path / "c", progress=stop)
+    assert len(write_native(capture, tmp_path / "c")) == 6

@@ -195,3 +195,20 @@ def test_a_file_with_only_sound_says_so(tmp_path):
         add_tone(container, container.add_stream("aac", rate=16000, layout="mono"), 0.2)
     with pytest.raises(BadInput, match="only sound"):
         open_capture(path)
+
+
+def test_the_frame_before_a_damaged_one_stands_in_for_it(tmp_path):
+    path = make_clip(tmp_path / "hurt.mkv", codec="mjpeg", layout="yuvj420p", group=1)
+    data = path.read_bytes()
+    at = -1
+    for _ in range(6):  # the sixth picture
+        at = data.index(b"\xff\xd8\xff", at + 1)
+    end = data.index(b"\xff\xd9", at) + 2
+    path.write_bytes(data[:at] + bytes(end - at) + data[end:])
+    capture = open_capture(path)
+    assert len(capture) == 12
+    frames = [f.rgb8 for f in capture]
+    np.testing.assert_array_equal(frames[5], frames[4])
+    assert shows(frames[4], 4)
+    assert shows(frames[6], 6)
+    np.testing.assert_array_equal(open_capture(path)[5].rgb8, frames[4])

@@ -49,7 +49,11 @@ def write_native(
     """
     folder = Path(folder)
     with only_one(folder):
-        about = {**_describe(capture), "kind": kind, "quality": quality if kind == "jpg" else None}
+        about = {
+            **_describe(capture, folder),
+            "kind": kind,
+            "quality": quality if kind == "jpg" else None,
+        }
         if not _already_written(folder, about):
             write_json(folder / UNFINISHED, about)
             _write_pictures(capture, folder, kind, quality, progress)
@@ -59,7 +63,7 @@ def write_native(
     return read(folder)
 
 
-def _describe(capture: Capture) -> dict[str, Any]:
+def _describe(capture: Capture, folder: Path) -> dict[str, Any]:
     """All of capture.json. Two captures with equal descriptions are taken to be the same."""
     splits = capture.splits
     notes = dict(capture.notes)
@@ -67,7 +71,8 @@ def _describe(capture: Capture) -> dict[str, Any]:
     digest = notes.pop("sha256", None)
     source = Path(capture.source) if capture.source else None
     if digest is None and source is not None and source.exists():
-        digest = sha256(source)
+        inside = folder.resolve().is_relative_to(source.resolve())  # it would hash its own output
+        digest = None if inside else sha256(source)
     return {
         "name": capture.name,
         "frames": len(capture),

@@ -1,6 +1,5 @@
 """Neural Head Avatars sequences: one folder a frame, and the FLAME tracking beside them."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +94,7 @@ def _track(data: dict[str, Any], path: Path, folders: list[Path], size: tuple[in
     )
     raw = stacked_joints(numbers_of["neck_pose"], numbers_of["jaw_pose"], numbers_of["eyes_pose"])
     landmarks = np.stack([_landmarks(f / "keypoints_static_0000.json") for f in folders[:count]])
-    track = track_of(
+    return track_of(
         camera,
         RIG,
         single(ours @ head),
@@ -105,7 +104,6 @@ def _track(data: dict[str, Any], path: Path, folders: list[Path], size: tuple[in
         landmarks=landmarks,
         report={"root_joint": "at translation"},
     )
-    return replace(track, report=track.report)
 
 
 def _intrinsics(data: dict[str, Any], path: Path, size: tuple[int, int]) -> np.ndarray:

@@ -26,6 +26,7 @@ VIDEO_SUFFIXES = frozenset({
 # fmt: on
 _KEPT_BYTES = 64 << 20  # decoded frames kept for steps back, in their own small pixel format
 _KEPT_FRAMES = 16
+_LONGEST_GAP = 12  # damaged frames in a row that the one before them may stand in for
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 
 _log = logging.getLogger(__name__)
@@ -242,12 +243,21 @@ class VideoPictures:
         if frame is None:  # some containers seek past the frame; from the start none is missed
             self._decoding = self._decode_from(0)
             frame = self._advance(index)
-        if frame is None:
-            raise BadInput(
-                f"Frame {index} of {self.path} ({self.times[index]:.2f} s) cannot be decoded. "
-                "Repair the file or export it again."
-            )
-        return frame
+        return self._standing_in(index) if frame is None else frame
+
+    def _standing_in(self, index: int) -> VideoFrame:
+        """The frame before a damaged one, as players show it; long gaps are an error."""
+        for earlier in range(index - 1, max(-1, index - _LONGEST_GAP), -1):
+            if earlier in self._kept:
+                _log.warning(
+                    "%s: frame %d is damaged; frame %d stands in for it.", self.path, index, earlier
+                )
+                self._keep(index, self._kept[earlier])
+                return self._kept[earlier]
+        raise BadInput(
+            f"Frame {index} of {self.path} ({self.times[index]:.2f} s) cannot be decoded. "
+            "Repair the file or export it again."
+        )
 
     def _advance(self, index: int) -> VideoFrame | None:
         """Decode on up to frame `index`; None when it does not come."""
@@ -326,7 +336,7 @@ def _frames(container: Any, stream: Any) -> Iterator[VideoFrame]:
         if packet is None:
             return
         try:
-            yield from packet.decode()
+            yield from (frame for frame in packet.decode() if not frame.is_corrupt)
         except av.FFmpegError as error:
             _log.debug("a packet cannot be decoded: %s", _reason(error))
 
