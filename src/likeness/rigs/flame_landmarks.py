@@ -146,10 +146,13 @@ def _embedding(
 ) -> Embedding:
     ids, known = ids.astype(np.int64).ravel(), known.astype(np.int64).ravel()
     fits = len(ids) == len(known) and weights.shape == (len(ids), 3)
+    fits = fits and (not known.size or 0 <= known.min() <= known.max() < count)
     if not fits or (ids.size and not 0 <= ids.min() <= ids.max() < triangles):
         raise BadInput(f"Landmarks do not fit a model of {triangles} triangles. Is it another one?")
     at, share = torch.zeros(count, dtype=torch.int64), torch.zeros(count, 3)
     share[:, 0] = 1
     at[torch.from_numpy(known)] = torch.from_numpy(ids)
     share[torch.from_numpy(known)] = torch.from_numpy(weights.astype(np.float32))
-    return Embedding(at, share, torch.from_numpy(np.sort(known)))
+    marks = torch.zeros(count, dtype=torch.int64)
+    marks[torch.from_numpy(known)] = 1
+    return Embedding(at, share, marks)

@@ -1,4 +1,4 @@
-"""Wavefront OBJ, as head models use it: vertices, UVs and polygons; materials are passed over."""
+"""Wavefront OBJ, as head models use it: vertices, UVs, polygons, and materials by name."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,17 @@ from likeness.core.errors import BadInput
 
 @dataclass(frozen=True, eq=False)
 class Wavefront:
-    """A mesh as stored. Polygons are cut into fans; `uv` counts v from the top row down."""
+    """A mesh as stored. Polygons are cut into fans; `uv` counts v from the top row down.
+
+    `triangle_materials` index `materials`, the first of which is "" for faces before any.
+    """
 
     vertices: Float64[np.ndarray, "V 3"]
     triangles: Int64[np.ndarray, "F 3"]
     uv: Float64[np.ndarray, "U 2"]
     uv_triangles: Int64[np.ndarray, "F 3"]
+    materials: tuple[str, ...]
+    triangle_materials: Int64[np.ndarray, " F"]
 
 
 def read_vertices(path: Path) -> Float64[np.ndarray, "V 3"]:
@@ -29,11 +34,15 @@ def read_wavefront(path: Path) -> Wavefront:
     lines = _lines(path)
     vertices, uv = _numbers(lines, b"v ", 3, path), _numbers(lines, b"vt ", 2, path)
     corners: list[tuple[int, int]] = []
+    painted, materials = [], [""]
     for line in lines:
+        if line.startswith(b"usemtl "):
+            materials.append(line[7:].strip().decode("utf-8", "replace"))
         if line.startswith(b"f "):
             polygon = [_corner(word, len(vertices), len(uv), path) for word in line[2:].split()]
             for k in range(1, len(polygon) - 1):
                 corners += [polygon[0], polygon[k], polygon[k + 1]]
+                painted.append(len(materials) - 1)
     table = np.array(corners, np.int64).reshape(-1, 3, 2)
     for what, index, count in (
         ("vertex", table[..., 0], len(vertices)),
@@ -45,7 +54,14 @@ def read_wavefront(path: Path) -> Wavefront:
             )
     if not len(uv):
         uv = np.zeros((1, 2))
-    return Wavefront(vertices, table[..., 0], np.stack([uv[:, 0], 1 - uv[:, 1]], -1), table[..., 1])
+    return Wavefront(
+        vertices,
+        table[..., 0],
+        np.stack([uv[:, 0], 1 - uv[:, 1]], -1),
+        table[..., 1],
+        tuple(materials),
+        np.array(painted, np.int64),
+    )
 
 
 def _lines(path: Path) -> list[bytes]:
