@@ -1,0 +1,10 @@
+"""Avatar methods: settings that are the method, one row each."""
+
+from likeness.core.registry import Registry
+
+METHODS = Registry(
+    "method",
+    {
+        "splats": "likeness.methods.splats.method:RiggedSplats",
+    },
+)

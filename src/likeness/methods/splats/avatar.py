@@ -15,15 +15,21 @@ from likeness.core.geometry import (
     invert_rigid,
     matrix_to_quaternion,
     quaternion_multiply,
+    quaternion_to_matrix,
     se3_exp,
     transform,
 )
+from likeness.core.regions import REGION
 from likeness.core.rig import Identity, Mesh
 from likeness.methods.splats.code import Code, Regression, RestPose, features, torso_in_head
 from likeness.methods.splats.surface import Surface
 from likeness.ops.carry import carry
 from likeness.ops.splats import project_splats, rasterise_splats
 
+# Metres a splat may stray from where it rides, and its largest deviation, by region.
+_LEASH = {"hair": 0.05, "clothes": 10.0, "scalp": 0.02, "neck": 0.01, "ears": 0.01}
+_LARGEST = {"hair": 0.012, "clothes": 0.05, "neck": 0.012, "scalp": 0.012}
+_FACE_LEASH, _FACE_LARGEST = 0.003, 0.006
 _DC = 0.28209479177387814  # the constant spherical harmonic
 
 
@@ -50,36 +56,37 @@ class SplatAvatar(nn.Module):
 
     corners: Tensor
     weights: Tensor
+    uv: Tensor
+    region: Tensor
+    rest_head: Tensor
+    rest_torso: Tensor
+    seen_features: Tensor
     cells: Tensor
     cell_weights: Tensor
-    region: Tensor
+    pull: Tensor
 
     def __init__(
         self,
         surface: Surface,
-        rest: RestPose,
         code: Code,
+        rest: RestPose,
         corners: Tensor,
         weights: Tensor,
         uv: Tensor,
         region: Tensor,
+        seen_features: Tensor,
         atlas: int,
         backdrop: Tensor,
-        frames: int,
     ) -> None:
         super().__init__()
-        count = len(corners)
-        self.surface = surface
-        self.code = code
-        self.atlas = atlas
-        self.register_buffer("rest_head", rest.world_from_head)
-        self.register_buffer("rest_torso", rest.head_from_torso)
-        self.register_buffer("corners", corners)
-        self.register_buffer("weights", weights)
-        self.register_buffer("region", region)
-        cells, cell_weights = bilinear_cells(uv, atlas)
-        self.register_buffer("cells", cells)
-        self.register_buffer("cell_weights", cell_weights)
+        count, frames = len(corners), len(seen_features)
+        self.surface, self.code, self.atlas = surface, code, atlas
+        for name, value in (
+            ("corners", corners), ("weights", weights), ("uv", uv), ("region", region),
+            ("rest_head", rest.world_from_head), ("rest_torso", rest.head_from_torso),
+            ("seen_features", seen_features),
+        ):  # fmt: skip
+            self.register_buffer(name, value.clone().contiguous())
         self.offset = nn.Parameter(torch.zeros(count, 3))
         self.rotation = nn.Parameter(torch.tensor([1.0, 0, 0, 0]).repeat(count, 1))
         self.log_scale = nn.Parameter(torch.zeros(count, 3))
@@ -89,10 +96,40 @@ class SplatAvatar(nn.Module):
         directions = code.directions.shape[1]
         self.motion_atlas = nn.Parameter(torch.zeros(directions, 2 * atlas * atlas * 3))
         self.shade_atlas = nn.Parameter(torch.zeros(directions, 2 * atlas * atlas * 5))
-        self.backdrop = nn.Parameter(backdrop)
+        self.backdrop = nn.Parameter(backdrop.clone())
         corrections = 6 + surface.coefficients + surface.personal
         self.corrections = nn.Parameter(torch.zeros(frames, corrections))
         self.regression = Regression(code.mean.shape[0], corrections)
+        self.register_buffer("pull", torch.zeros(count), persistent=True)
+        self.places: Tensor | None = None
+        self.deal()
+
+    def deal(self) -> None:
+        """Look up each splat's atlas cells anew, after its uv changed."""
+        cells, weights = bilinear_cells(self.uv, self.atlas)
+        self.register_buffer("cells", cells, persistent=False)
+        self.register_buffer("cell_weights", weights, persistent=False)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Tensor]) -> "SplatAvatar":
+        """The avatar out of its own tensors alone."""
+        prefix = "surface."
+        surface = Surface.from_state(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )
+        code = Code(*(state[f"code.{name}"] for name in ("mean", "directions", "low", "high")))
+        directions = code.directions.shape[1]
+        atlas = round((state["motion_atlas"].numel() / (6 * max(directions, 1))) ** 0.5)
+        avatar = cls(
+            surface,
+            code,
+            RestPose(state["rest_head"], state["rest_torso"]),
+            *(state[name] for name in ("corners", "weights", "uv", "region", "seen_features")),
+            atlas,
+            state["backdrop"],
+        )
+        avatar.load_state_dict(state)
+        return avatar
 
     @property
     def rig(self) -> str:
@@ -134,7 +171,7 @@ class SplatAvatar(nn.Module):
         code = self.code(self.features(expression))
         motion = self._drawn(code @ self.motion_atlas, 3)
         shade = self._drawn(code @ self.shade_atlas, 5)
-        vertices = self.surface.head_vertices(expression)
+        vertices = self.surface.with_free(self.surface.head_vertices(expression))
         means, rotation = carry(
             vertices, self.corners, self.weights, self.offset, F.normalize(self.rotation, dim=-1)
         )
@@ -157,9 +194,7 @@ class SplatAvatar(nn.Module):
 
     def _drawn(self, atlas: Tensor, channels: int) -> Tensor:
         table = atlas.view(2 * self.atlas * self.atlas, channels)
-        return F.embedding_bag(
-            self.cells, table, per_sample_weights=self.cell_weights, mode="sum"
-        )
+        return F.embedding_bag(self.cells, table, per_sample_weights=self.cell_weights, mode="sum")
 
     def draw(self, camera: Camera, posed: Posed) -> tuple[Tensor, Tensor, Tensor]:
         """Features (colour and depth), alpha, and the splats' places on screen."""
@@ -173,6 +208,30 @@ class SplatAvatar(nn.Module):
             camera.height,
         )
         return picture, alpha, projected.xy
+
+    def backdrop_at(self, width: int, height: int) -> Tensor:
+        """The learned backdrop, averaged down to a picture size."""
+        if self.backdrop.shape[:2] == (height, width):
+            return self.backdrop
+        planes = self.backdrop.permute(2, 0, 1)[None]
+        return F.interpolate(planes, (height, width), mode="area")[0].permute(1, 2, 0)
+
+    def axes(self, which: Tensor) -> Tensor:
+        """The splats' own axes in the frame their offsets are in, as columns."""
+        return quaternion_to_matrix(self.rotation[which])
+
+    def collect(self) -> None:
+        """Add up how hard the last picture pulled each splat across the screen."""
+        if self.places is not None and self.places.grad is not None:
+            self.pull += self.places.grad.norm(dim=-1)
+        self.places = None
+
+    def anchored(self) -> Tensor:
+        """How far splats are beyond their leash, and how much too large, in millimetres."""
+        leash = _table(_LEASH, self.region)
+        away = torch.relu(self.offset.norm(dim=-1) - leash)
+        wide = torch.relu(self.log_scale.amax(-1) - _table(_LARGEST, self.region).log())
+        return 1e3 * away.square().mean() * 1e3 + 0.1 * wide.square().mean()
 
     @torch.no_grad()
     def render(self, camera: Camera, expression: Expression) -> Picture:
@@ -220,9 +279,13 @@ class SplatAvatar(nn.Module):
         return Mesh(transform(head, vertices), self.surface.triangles)
 
 
-def bilinear_cells(
-    uv: Float[Tensor, "N 2"], size: int
-) -> tuple[Tensor, Tensor]:
+def _table(values: dict[str, float], region: Tensor) -> Tensor:
+    default = _FACE_LEASH if values is _LEASH else _FACE_LARGEST
+    row = torch.tensor([values.get(name, default) for name in REGION], device=region.device)
+    return row[region]
+
+
+def bilinear_cells(uv: Float[Tensor, "N 2"], size: int) -> tuple[Tensor, Tensor]:
     """The four atlas cells around each uv and their weights.
 
     The atlas is two square tiles of `size` cells stacked: u in [0, 1] with v in [0, 1] lies in the

@@ -17,7 +17,7 @@ _SMALL = 0.05  # directions with less spread than this are noise and stay small
 
 @dataclass(frozen=True, eq=False)
 class RestPose:
-    """Where head and torso are in the middle of the training frames; features are relative to it."""
+    """Head and torso in the middle of the training frames; features are relative to it."""
 
     world_from_head: Float[Tensor, "4 4"]
     head_from_torso: Float[Tensor, "4 4"]

@@ -9,7 +9,7 @@ from likeness.methods.splats.avatar import SplatAvatar
 _FAINT = 0.02  # opacity below which a splat is not missed
 _STATE = ("exp_avg", "exp_avg_sq")
 _PER_SPLAT = ("offset", "rotation", "log_scale", "opacity", "colour", "follow")
-_CARRIED = ("corners", "weights", "cells", "cell_weights", "region")
+_CARRIED = ("corners", "weights", "uv", "region")
 
 
 @torch.no_grad()
@@ -18,7 +18,6 @@ def recycle(
     optimizer: Optimizer,
     error: Tensor,
     share: float,
-    generator: torch.Generator,
 ) -> int:
     """Replace faint splats, and at most `share` of all, by halves of those with most `error`.
 
@@ -42,6 +41,7 @@ def recycle(
         parameter[faint] = parameter[wanted]
         _forget(optimizer, parameter, torch.cat([faint, wanted]))
     _part(avatar, wanted, faint)
+    avatar.deal()
     return len(faint)
 
 

@@ -14,15 +14,15 @@ from likeness.core.camera import Camera, resized
 from likeness.core.capture import Capture, last_fifth
 from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
-from likeness.core.geometry import invert_rigid
 from likeness.core.regions import REGION
 from likeness.core.track import Track
 from likeness.methods.splats.avatar import SplatAvatar
 from likeness.methods.splats.code import RestPose, features, learn_code, torso_in_head
 from likeness.methods.splats.growth import recycle
 from likeness.methods.splats.placement import look_at_frames, place
-from likeness.methods.splats.surface import Surface, bake
+from likeness.methods.splats.surface import bake
 from likeness.ops.image import l1_dssim
+from likeness.rigs import RIGS
 from likeness.training.adam import Adam
 
 
@@ -74,24 +74,17 @@ class RiggedSplats:
     def build(self, capture: Capture, track: Track) -> SplatAvatar:
         frames = training_frames(capture, track)
         generator = Generator().manual_seed(self.seed)
-        surface = bake(track.identity, track.expressions)
+        surface = bake(RIGS.load(track.rig)(), track.identity)
         chosen = take(track.expressions, torch.tensor(frames))
         rest = rest_pose(chosen)
-        code = learn_code(features(chosen, rest, surface.personal), self.code)
+        seen = features(track.expressions, rest, surface.personal)
+        code = learn_code(seen[frames], self.code)
         looks = look_at_frames(capture, track, surface, frames)
         start = place(surface, looks, rest.head_from_torso, self.splats, generator)
         avatar = SplatAvatar(
-            surface,
-            rest,
-            code,
-            start.corners,
-            start.weights,
-            start.uv,
-            start.region,
-            self.atlas,
-            backdrop_of(capture, track, looks[0].rgb),
-            len(track),
-        )
+            surface, code, rest, start.corners, start.weights, start.uv, start.region, seen,
+            self.atlas, backdrop_of(capture, track),
+        )  # fmt: skip
         with torch.no_grad():
             avatar.offset.copy_(start.offset)
             avatar.colour.copy_(start.colour)
@@ -153,8 +146,7 @@ class RiggedSplats:
         drawn = picture[..., :3] + (1 - alpha[..., None]) * backdrop
         losses = {
             "picture": l1_dssim(drawn, view.rgb, self.structure, view.weight),
-            "size": 20.0 * torch.relu(avatar.log_scale - avatar.log_largest).square().mean(),
-            "anchor": avatar.anchor_loss(),
+            "anchor": avatar.anchored(),
             "small": 1e-3 * avatar.corrections[view.index].square().sum(),
         }
         if progress < 0.5:
@@ -216,7 +208,7 @@ def matte_of(capture: Capture, track: Track, index: int) -> Tensor:
     return torch.from_numpy(alpha).float() / 255
 
 
-def backdrop_of(capture: Capture, track: Track, like: Tensor) -> Tensor:
+def backdrop_of(capture: Capture, track: Track) -> Tensor:
     """The clean background as a starting point; mid-grey when nobody knows it."""
     for found in (track.backdrop, capture.background):
         if found is not None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from likeness.core.errors import Unsupported
 from likeness.core.expression import Expression
+from likeness.core.regions import REGION
 from likeness.core.rig import Identity
 from likeness.rigs.linear import LinearRig
 from likeness.rigs.skinning import blend, displaced, joint_motions
@@ -45,18 +46,30 @@ class Surface(nn.Module):
     joints: Tensor
     shape_joints: Tensor
     follows_head: Tensor
+    about: Tensor
+    moved: Tensor
+    moved_skin: Tensor
+    frame: Tensor
 
-    def __init__(self, rig: str, parents: tuple[int, ...], personal: int, **buffers: Tensor) -> None:
+    def __init__(self, about: Tensor, **buffers: Tensor) -> None:
+        """`about` is JSON as bytes: rig, parents of joints, how many personal modes."""
         super().__init__()
-        self.rig = rig
-        self.parents = parents
-        self.personal = personal
+        plain = json.loads(bytes(about.tolist()).decode())
+        self.rig: str = plain["rig"]
+        self.parents: tuple[int, ...] = tuple(plain["parents"])
+        self.personal: int = plain["personal"]
+        self.register_buffer("about", about)
         for name in _BUFFERS:
             self.register_buffer(name, buffers[name])
-        moved = (self.skin.abs().sum(-1) > 0).nonzero()[:, 0]
+        moved = (self.skin.abs().sum(-1) > 1e-4).nonzero()[:, 0]
         self.register_buffer("moved", moved, persistent=False)
+        self.register_buffer("moved_skin", self.skin[moved], persistent=False)
         frame = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
         self.register_buffer("frame", frame, persistent=False)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Tensor]) -> "Surface":
+        return cls(**{name: state[name] for name in ("about", *_BUFFERS)})
 
     @property
     def coefficients(self) -> int:
@@ -89,7 +102,7 @@ class Surface(nn.Module):
         vertices = displaced(self.template, weights, self.shapes)
         implied = (expression.coefficients @ self.shape_joints.flatten(1)).view(-1, 3)
         motions = joint_motions(expression.joints + implied, self.joints, self.parents)
-        turned = blend(vertices[self.moved], self.skin[self.moved], motions)
+        turned = blend(vertices[self.moved], self.moved_skin, motions)
         return vertices.index_copy(0, self.moved, turned)
 
     def with_free(self, vertices: Float[Tensor, "V 3"]) -> Float[Tensor, "V+3 3"]:
@@ -100,10 +113,6 @@ class Surface(nn.Module):
         lowest = self.template[:, 1] <= self.template[:, 1].quantile(0.05)
         return self.template[lowest].mean(0)
 
-    def settings(self) -> str:
-        """What is not a tensor, for the state."""
-        return json.dumps({"rig": self.rig, "parents": self.parents, "personal": self.personal})
-
 
 def bake(rig: LinearRig, identity: Identity) -> Surface:
     """One person's surface from a rig. Modes become further shapes."""
@@ -111,10 +120,9 @@ def bake(rig: LinearRig, identity: Identity) -> Surface:
     shapes, personal = person.shape_basis, 0
     if identity.modes is not None:
         shapes, personal = torch.cat([shapes, identity.modes]), identity.modes.shape[0]
+    about = json.dumps({"rig": rig.name, "parents": rig.joint_parents, "personal": personal})
     return Surface(
-        rig.name,
-        rig.joint_parents,
-        personal,
+        torch.tensor(list(about.encode()), dtype=torch.uint8),
         template=person.template.clone(),
         triangles=rig.triangles,
         uv=rig.uv,
@@ -129,15 +137,9 @@ def bake(rig: LinearRig, identity: Identity) -> Surface:
 
 
 def follows_head(rig: LinearRig) -> Float[Tensor, " V"]:
-    """1 above the jaw, falling to 0.1 at the lowest vertex, smoothly."""
-    height = rig.template[:, 1]
+    """1 above the neck, falling smoothly to 0.1 at the lowest vertex."""
+    height, neck = rig.template[:, 1], rig.regions == REGION["neck"]
     bottom = height.min()
-    chin = rig.template[rig.regions != _neck(), 1].min() if bool((rig.regions != _neck()).any()) else bottom
-    share = ((height - bottom) / (chin - bottom).clamp(min=1e-3)).clamp(0, 1)
+    top = height[neck].quantile(0.8) if bool(neck.any()) else bottom
+    share = ((height - bottom) / (top - bottom).clamp(min=1e-3)).clamp(0, 1)
     return 0.1 + 0.9 * share * share * (3 - 2 * share)
-
-
-def _neck() -> int:
-    from likeness.core.regions import REGION
-
-    return REGION["neck"]
