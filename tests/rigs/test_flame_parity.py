@@ -52,6 +52,10 @@ def test_offsets_move_joints_and_turn_with_the_skin_as_in_vhap(rig, case):
     parts = T(x["shape"][case]), T(x["expr"][case]), pose
     plain = _posed(rig, *parts).vertices + T(x["translation"][case])
     torch.testing.assert_close(plain, T(x["b_vertices"][case]), rtol=0, atol=1e-6)
+    offsets = T(x["static_offset"][0])
+    shifted = _posed(rig, *parts, offsets).vertices + T(x["translation"][case])
+    away = shifted - T(x["c_vertices"][case])  # the original centres this one on its root
+    torch.testing.assert_close(away, away.mean(0).expand_as(away), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("case", range(6))

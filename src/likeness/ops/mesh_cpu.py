@@ -89,6 +89,7 @@ def _draw(lines, boxes, seen, nearest, workers):
                     continue
                 py = y + 0.5
                 u0, v0, w0 = b * py + c, e * py + f, h * py + i
+                entered = False
                 for x in range(left, right + 1):
                     px = x + 0.5
                     u, v, w = a * px + u0, d * px + v0, g * px + w0
@@ -97,6 +98,9 @@ def _draw(lines, boxes, seen, nearest, workers):
                         if closeness > nearest[y, x] and closeness <= near:
                             nearest[y, x] = closeness
                             seen[y, x] = t
+                        entered = True
+                    elif entered:  # a row of a triangle is one run of pixels
+                        break
 
 
 def see(corners: Tensor, triangles: Tensor, height: int, width: int, cull: bool) -> Tensor:
