@@ -8,5 +8,8 @@ VERBS = Registry(
         "doctor": "likeness.verbs.doctor:doctor",
         "ingest": "likeness.verbs.ingest:ingest",
         "track": "likeness.verbs.track:track",
+        "fit": "likeness.verbs.fit:fit",
+        "evaluate": "likeness.verbs.evaluate:evaluate",
+        "preview": "likeness.verbs.preview:preview",
     },
 )
