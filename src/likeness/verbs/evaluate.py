@@ -79,8 +79,8 @@ def score(
         f"with a tracked face; each drawn with its own tracked camera, pose and expression, "
         f"nothing fitted to it); crop: the whole picture; resolution: {width}x{height}; "
         f"background: {origin}; head: head regions of the track times its matte, truth and "
-        "render on white, everything else white in both; mouth and eyes: PSNR inside the box around those "
-        "regions, widened by a quarter; totals are means over frames of sRGB in [0, 1]"
+        "render on white, everything else white in both; mouth and eyes: PSNR inside the box "
+        "around those regions, widened by a quarter; totals are means over frames, sRGB in [0, 1]"
     )
     return {"protocol": protocol, "split": split, "frames": len(frames), **totals(rows)}
 

@@ -100,7 +100,7 @@ def sound_of(capture: Capture, frames: list[int], fps: float) -> Sound | None:
 
 
 def orbited(camera: Camera, expression: Expression, yaw: float, pitch: float = 0.0) -> Camera:
-    """The camera carried around the head: `yaw` to the head's own left, `pitch` upwards, radians."""
+    """The camera carried around the head, by radians to its own left and upwards."""
     like = camera.camera_from_world
     head = expression.world_from_head.to(like)
     pivot = head[:3, :3] @ like.new_tensor([0.0, -0.03, -0.07]) + head[:3, 3]
