@@ -11,5 +11,7 @@ VERBS = Registry(
         "fit": "likeness.verbs.fit:fit",
         "evaluate": "likeness.verbs.evaluate:evaluate",
         "preview": "likeness.verbs.preview:preview",
+        "render": "likeness.verbs.render:render",
+        "mesh": "likeness.verbs.mesh:mesh",
     },
 )
