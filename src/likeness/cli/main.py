@@ -52,7 +52,7 @@ def overview() -> str:
         "likeness: from a video or a few photos to an animatable, photoreal 3D head.",
         "",
         'Begin with:  likeness build VIDEO --out DIR --consent "who, when, scope"',
-        "             (or `likeness synth DIR` for a synthetic person to try it on)",
+        "             (or `likeness synth --out DIR` for a synthetic person to try it on)",
         "",
         "Verbs:",
     ]

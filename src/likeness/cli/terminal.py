@@ -2,8 +2,10 @@
 
 import inspect
 import logging
+import typing
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tyro
 from rich.console import Console
@@ -72,10 +74,29 @@ def run(verb: str, arguments: Sequence[str]) -> None:
     warnings.filterwarnings("ignore")  # other people's deprecations are not the user's business
     with listening(Bars(console)):
         result = tyro.cli(
-            function,
+            positional(function),
             prog=f"likeness {verb}",
-            description=inspect.getdoc(function),
+            description=(inspect.getdoc(function) or "").partition("\n\nArgs:")[0],
             args=list(arguments),
         )
     if isinstance(result, str):
         print(result)
+
+
+def positional(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, with what it must be given (but for `out`) placed without a flag."""
+
+    def placed(*given: Any, **named: Any) -> Any:
+        return function(*given, **named)
+
+    hints = typing.get_type_hints(function)
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.default is parameter.empty and name != "out":
+            hints[name] = tyro.conf.Positional[hints[name]]
+    signature = inspect.signature(function)
+    placed.__name__, placed.__doc__ = function.__name__, function.__doc__
+    placed.__annotations__ = hints
+    placed.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[p.replace(annotation=hints[n]) for n, p in signature.parameters.items()]
+    )
+    return placed

@@ -23,6 +23,7 @@ from likeness.core.regions import REGION
 from likeness.core.rig import Identity, Mesh
 from likeness.methods.splats.code import Code, Regression, RestPose, features, torso_in_head
 from likeness.methods.splats.surface import Surface
+from likeness.ops.atlas import draw_cells
 from likeness.ops.carry import carry
 from likeness.ops.splats import project_splats, rasterise_splats
 
@@ -193,8 +194,7 @@ class SplatAvatar(nn.Module):
         )
 
     def _drawn(self, atlas: Tensor, channels: int) -> Tensor:
-        table = atlas.view(2 * self.atlas * self.atlas, channels)
-        return F.embedding_bag(self.cells, table, per_sample_weights=self.cell_weights, mode="sum")
+        return draw_cells(atlas.view(-1, channels), self.cells, self.cell_weights)
 
     def draw(self, camera: Camera, posed: Posed) -> tuple[Tensor, Tensor, Tensor]:
         """Features (colour and depth), alpha, and the splats' places on screen."""
@@ -203,7 +203,7 @@ class SplatAvatar(nn.Module):
         picture, alpha = rasterise_splats(
             projected,
             torch.cat([posed.colour, depth], -1),
-            posed.opacity,
+            posed.opacity * projected.compensation,
             camera.width,
             camera.height,
         )

@@ -88,7 +88,7 @@ class RiggedSplats:
         with torch.no_grad():
             avatar.offset.copy_(start.offset)
             avatar.colour.copy_(start.colour)
-            avatar.log_scale.copy_(torch.log(0.6 * start.spacing)[:, None].expand(-1, 3))
+            avatar.log_scale.copy_(torch.log(0.45 * start.spacing)[:, None].expand(-1, 3))
             avatar.opacity.fill_(0.0)
             avatar.follow.copy_(torch.logit(start.follow.clamp(0.02, 0.98)))
         return avatar

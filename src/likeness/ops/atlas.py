@@ -1,0 +1,17 @@
+"""Values drawn from the cells of an atlas, with weights: a sparse matrix times a table."""
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from likeness.ops.twins import pick
+
+
+def draw_cells(
+    table: Float[Tensor, "M C"], cells: Int[Tensor, "N 4"], weights: Float[Tensor, "N 4"]
+) -> Float[Tensor, "N C"]:
+    """For each of N places the weighted sum of its four cells. Gradients reach the table."""
+    return pick(_draw_cells, table.device.type)(table, cells, weights)
+
+
+def _draw_cells(table: Tensor, cells: Tensor, weights: Tensor) -> Tensor:
+    return (table[cells] * weights[..., None]).sum(1)

@@ -1,0 +1,116 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from likeness.core.errors import BadInput
+from likeness.ops import image
+from likeness.ops.adam import _adam_step, adam_step
+from likeness.ops.atlas import _draw_cells, draw_cells
+from likeness.ops.image import _l1_dssim, l1_dssim, perceptual, psnr, ssim
+
+
+def pair(height, width, seed=0, noise=0.2):
+    g = torch.Generator().manual_seed(seed)
+    a = torch.rand(height, width, 3, generator=g)
+    b = (a + noise * torch.randn(height, width, 3, generator=g)).clamp(0, 1)
+    return a, b, torch.rand(height, width, generator=g)
+
+
+@pytest.mark.parametrize("size", [(3, 2), (5, 31), (33, 20)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_fused_loss_agrees_in_value_and_gradient(size, weighted):
+    a, b, weight = pair(*size)
+    weight = weight if weighted else None
+    slow = a.double().requires_grad_()
+    truth = _l1_dssim(slow, b.double(), 0.2, None if weight is None else weight.double())
+    truth.backward()
+    fast = a.clone().requires_grad_()
+    found = l1_dssim(fast, b, 0.2, weight)
+    found.backward()
+    assert float(found) == pytest.approx(float(truth), rel=1e-5)
+    scale = slow.grad.abs().max()
+    torch.testing.assert_close(fast.grad / scale, (slow.grad / scale).float(), atol=1e-4, rtol=0)
+
+
+def test_equal_pictures_have_no_loss_and_full_similarity():
+    a, _, _ = pair(20, 24)
+    assert float(l1_dssim(a, a)) == pytest.approx(0, abs=1e-6)
+    assert float(ssim(a, a)) == pytest.approx(1, abs=1e-6)
+    assert float(psnr(a, a)) == 100
+    assert float(perceptual(a, a)) == 0
+
+
+@given(st.integers(0, 2**31))
+@settings(max_examples=10, deadline=None)
+def test_the_perceptual_distance_grows_with_noise_blur_and_shift(seed):
+    smooth = torch.rand(1, 3, 10, 10, generator=torch.Generator().manual_seed(seed))
+    up = torch.nn.functional.interpolate(smooth, (64, 64), mode="bicubic", align_corners=False)
+    a = up[0].permute(1, 2, 0).clamp(0, 1)
+    g = torch.Generator().manual_seed(seed + 1)
+    noise = torch.randn(a.shape, generator=g)
+    by_noise = [float(perceptual(a, a + s * noise)) for s in (0.01, 0.05, 0.2)]
+    by_shift = [float(perceptual(a, a.roll(s, 1))) for s in (1, 3, 8)]
+    planes = a.permute(2, 0, 1)[None]
+    blurs = [torch.nn.functional.avg_pool2d(planes, k, 1, k // 2) for k in (3, 7, 15)]
+    by_blur = [float(perceptual(a, x[0].permute(1, 2, 0))) for x in blurs]
+    for row in (by_noise, by_shift, by_blur):
+        assert 0 < row[0] < row[1] < row[2] < 1.5
+
+
+def test_the_perceptual_distance_has_finite_gradients_at_equality():
+    a, b, _ = pair(16, 16)
+    x = a.clone().requires_grad_()
+    (perceptual(x, a) + perceptual(x, b)).backward()
+    assert torch.isfinite(x.grad).all()
+
+
+def test_psnr_counts_only_pixels_of_the_mask():
+    a = torch.zeros(4, 4, 3)
+    b = a.clone()
+    b[0] = 1.0
+    mask = torch.ones(4, 4)
+    mask[0] = 0
+    assert float(psnr(a, b, mask)) == 100
+    assert float(psnr(a, b)) == pytest.approx(6.0206, abs=1e-3)
+
+
+def test_pictures_of_two_sizes_are_refused():
+    with pytest.raises(BadInput, match="cannot be compared"):
+        image._alike(torch.zeros(2, 2, 3), torch.zeros(3, 2, 3))
+    with pytest.raises(BadInput, match="without pixels"):
+        l1_dssim(torch.zeros(0, 2, 3), torch.zeros(0, 2, 3))
+
+
+@pytest.mark.parametrize("count", [0, 1, 40_001])
+def test_the_fused_adam_steps_as_its_definition(count):
+    g = torch.Generator().manual_seed(count)
+    state = [torch.randn(count, generator=g) for _ in range(2)] + [torch.zeros(count)] * 2
+    slow, fast = [x.double() for x in state], [x.clone() for x in state]
+    slow[2], slow[3] = slow[2].clone(), slow[3].clone()
+    for step in (1, 2, 3):
+        _adam_step(*slow, step, 1e-2, (0.9, 0.99), 1e-8)
+        adam_step(*fast, step, 1e-2, (0.9, 0.99), 1e-8)
+    torch.testing.assert_close(fast[0].double(), slow[0], atol=1e-5, rtol=1e-5)
+
+
+def test_a_gradient_that_is_not_finite_changes_nothing():
+    parameter, mean, square = torch.ones(3), torch.zeros(3), torch.zeros(3)
+    gradient = torch.tensor([float("nan"), float("inf"), 1.0])
+    adam_step(parameter, gradient, mean, square, 1, 0.1, (0.9, 0.99), 1e-8)
+    assert parameter[:2].tolist() == [1, 1]
+    assert parameter[2] < 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 57])
+def test_drawing_from_an_atlas_agrees_in_values_and_gradients(count):
+    g = torch.Generator().manual_seed(count)
+    cells = torch.randint(30, (count, 4), generator=g)
+    weights = torch.rand(count, 4, generator=g)
+    slow = torch.randn(30, 5, generator=g, dtype=torch.float64).requires_grad_()
+    fast = slow.detach().float().requires_grad_()
+    truth, found = _draw_cells(slow, cells, weights.double()), draw_cells(fast, cells, weights)
+    torch.testing.assert_close(found.double(), truth, atol=1e-5, rtol=1e-5)
+    truth.square().sum().backward()
+    found.square().sum().backward()
+    torch.testing.assert_close(fast.grad.double(), slow.grad, atol=1e-4, rtol=1e-4)
