@@ -31,6 +31,9 @@ from likeness.ops.splats import project_splats, rasterise_splats
 _LEASH = {"hair": 0.05, "clothes": 10.0, "scalp": 0.02, "neck": 0.01, "ears": 0.01}
 _LARGEST = {"hair": 0.012, "clothes": 0.05, "neck": 0.012, "scalp": 0.012}
 _FACE_LEASH, _FACE_LARGEST = 0.003, 0.006
+# What 1 means in the table of corrections: radians, metres, coefficients. Small, because a frame
+# is visited once an epoch and every visit moves its row by about ten learning rates.
+_TURN_UNIT, _SHIFT_UNIT, _CODE_UNIT = 2e-4, 1e-4, 4e-3
 _DC = 0.28209479177387814  # the constant spherical harmonic
 
 
@@ -65,6 +68,7 @@ class SplatAvatar(nn.Module):
     cells: Tensor
     cell_weights: Tensor
     pull: Tensor
+    unit: Tensor
 
     def __init__(
         self,
@@ -100,6 +104,9 @@ class SplatAvatar(nn.Module):
         self.backdrop = nn.Parameter(backdrop.clone())
         corrections = 6 + surface.coefficients + surface.personal
         self.corrections = nn.Parameter(torch.zeros(frames, corrections))
+        unit = torch.full((corrections,), _CODE_UNIT)
+        unit[:3], unit[3:6] = _TURN_UNIT, _SHIFT_UNIT
+        self.register_buffer("unit", unit, persistent=False)
         self.regression = Regression(code.mean.shape[0], corrections)
         self.register_buffer("pull", torch.zeros(count), persistent=True)
         self.places: Tensor | None = None
@@ -147,6 +154,10 @@ class SplatAvatar(nn.Module):
     def features(self, expression: Expression) -> Tensor:
         rest = RestPose(self.rest_head, self.rest_torso)  # type: ignore[arg-type]
         return features(expression, rest, self.surface.personal)
+
+    def correction(self, index: int | slice) -> Tensor:
+        """What refinement found for a training frame, in radians, metres and coefficients."""
+        return self.corrections[index] * self.unit
 
     def corrected(self, expression: Expression, correction: Tensor) -> Expression:
         """The expression with pose and coefficients nudged: 6 of a motion in the head's frame,
@@ -203,7 +214,7 @@ class SplatAvatar(nn.Module):
         picture, alpha = rasterise_splats(
             projected,
             torch.cat([posed.colour, depth], -1),
-            posed.opacity * projected.compensation,
+            posed.opacity,
             camera.width,
             camera.height,
         )

@@ -88,7 +88,7 @@ class RiggedSplats:
         with torch.no_grad():
             avatar.offset.copy_(start.offset)
             avatar.colour.copy_(start.colour)
-            avatar.log_scale.copy_(torch.log(0.45 * start.spacing)[:, None].expand(-1, 3))
+            avatar.log_scale.copy_(torch.log(0.6 * start.spacing)[:, None].expand(-1, 3))
             avatar.opacity.fill_(0.0)
             avatar.follow.copy_(torch.logit(start.follow.clamp(0.02, 0.98)))
         return avatar
@@ -124,7 +124,7 @@ class RiggedSplats:
             "motion_atlas": 2e-5,
             "shade_atlas": 4e-4,
             "backdrop": 1e-3,
-            "corrections": 4e-4,
+            "corrections": 0.1,
         }
         groups = [
             {"params": [getattr(avatar, name)], "lr": rate, "name": name, "rate": rate}
@@ -136,7 +136,7 @@ class RiggedSplats:
         progress = step / self.steps
         if progress < self.warm_up:
             view = halved(view)
-        expression = avatar.corrected(view.expression, avatar.corrections[view.index])
+        expression = avatar.corrected(view.expression, avatar.correction(view.index))
         posed = avatar.pose(expression)
         picture, alpha, places = avatar.draw(view.camera, posed)
         if places.requires_grad:
@@ -147,7 +147,7 @@ class RiggedSplats:
         losses = {
             "picture": l1_dssim(drawn, view.rgb, self.structure, view.weight),
             "anchor": avatar.anchored(),
-            "small": 1e-3 * avatar.corrections[view.index].square().sum(),
+            "small": 1e-6 * avatar.corrections[view.index].square().sum(),
         }
         if progress < 0.5:
             losses["matte"] = self.matte * (alpha - view.alpha).abs().mean()
@@ -170,7 +170,8 @@ class RiggedSplats:
         """Let the regression predict, from tracked features, what refinement found."""
         seen = avatar.corrections.detach().abs().sum(-1) > 0
         if int(seen.sum()) >= 8:
-            avatar.regression.fit(avatar.seen_features[seen], avatar.corrections.detach()[seen])
+            found = avatar.correction(slice(None)).detach()
+            avatar.regression.fit(avatar.seen_features[seen], found[seen])
 
     def restore(self, state: dict[str, Tensor]) -> SplatAvatar:
         """The avatar out of its own tensors alone."""
