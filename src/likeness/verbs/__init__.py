@@ -5,6 +5,7 @@ from likeness.core.registry import Registry
 VERBS = Registry(
     "verb",
     {
+        "build": "likeness.verbs.build:build",
         "doctor": "likeness.verbs.doctor:doctor",
         "ingest": "likeness.verbs.ingest:ingest",
         "track": "likeness.verbs.track:track",
@@ -13,5 +14,6 @@ VERBS = Registry(
         "preview": "likeness.verbs.preview:preview",
         "render": "likeness.verbs.render:render",
         "mesh": "likeness.verbs.mesh:mesh",
+        "report": "likeness.verbs.report:report",
     },
 )
