@@ -132,7 +132,8 @@ class VideoPictures:
         self._keys = sorted(keys)
         self._pts = sorted(pts)
         if self._by_time and self._keys:
-            self._pts = self._pts[self._pts.index(self._keys[0]) :]  # before it nothing decodes
+            first = self._keys[0]  # before it nothing decodes
+            self._pts = [t for t in self._pts if t >= first]
         self._check_end()
         self._set_times(rate)
         frame = self._frame(0)
@@ -313,7 +314,11 @@ def _packet_times(container: Any, stream: Any) -> tuple[list[int], list[int], bo
     timed = True
     try:
         for packet in container.demux(stream):
-            if packet.size == 0 or packet.is_discard:
+            if packet.size == 0:
+                continue
+            if packet.is_discard:  # before an edit's start: not shown, but what follows needs it
+                if packet.is_keyframe and packet.pts is not None:
+                    keys.append(packet.pts)
                 continue
             if packet.pts is None:
                 timed = False
