@@ -6,5 +6,6 @@ TRACKERS = Registry(
     "tracker",
     {
         "landmarks": "likeness.trackers.landmarks:Landmarks",
+        "photometric": "likeness.trackers.photometric:Photometric",
     },
 )

@@ -48,7 +48,9 @@ def check_capture(
         "landmark residual held out, pixels": _rms(residual, held),
         "focal": "given" if capture.focal is not None else "assumed: talking clips do not show it",
     }
-    advice = _advice(len(capture), seen, yaw, pitch, coefficients, float(width), sharp, light, found)
+    advice = _advice(
+        len(capture), seen, yaw, pitch, coefficients, float(width), sharp, light, found
+    )
     kept = float(seen.mean())
     verdict = "Good for an avatar."
     if kept < 0.2 or int(seen.sum()) < 20:

@@ -14,7 +14,7 @@ from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
 from likeness.core.geometry import invert_rigid, rigid
 from likeness.core.progress import counted
-from likeness.core.rig import Identity, Rig
+from likeness.core.rig import Rig
 from likeness.core.track import Track
 from likeness.core.track_files import MapFolder
 from likeness.trackers.check import check_capture
@@ -129,7 +129,9 @@ class Landmarks:
             for frame in counted(capture, "drawing mattes", len(capture)):
                 picture = frame.rgb8
                 own = capture.pictures.alpha(frame.index)
-                alpha = (255 * matting.alpha(picture) + 0.5).astype(np.uint8) if own is None else own
+                alpha = (
+                    (255 * matting.alpha(picture) + 0.5).astype(np.uint8) if own is None else own
+                )
                 points = found.points[frame.index] if found.confidence[frame.index] > 0 else None
                 regions = capture.pictures.regions(frame.index)
                 if regions is None:

@@ -104,9 +104,7 @@ def estimate_backdrop(
     return continued(backdrop, known), known.astype(np.float32)
 
 
-def continued(
-    picture: UInt8[np.ndarray, "H W 3"], known: np.ndarray
-) -> UInt8[np.ndarray, "H W 3"]:
+def continued(picture: UInt8[np.ndarray, "H W 3"], known: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:
     """Unknown pixels filled from known ones around them, smoothly: a pyramid of known means."""
     levels = [(picture.astype(np.float32) * known[..., None], known.astype(np.float32))]
     while min(levels[-1][1].shape) > 1:

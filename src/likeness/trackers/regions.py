@@ -79,7 +79,9 @@ def _outer_parts(
     beside = np.abs(columns - centre) < 0.95 * face_width
     regions[above & beside] = REGION["hair"]
     skin = xy[[50, 280, 205, 425, 151, 9]].round().astype(int)
-    skin = skin[(skin[:, 0] >= 0) & (skin[:, 0] < width) & (skin[:, 1] >= 0) & (skin[:, 1] < height)]
+    skin = skin[
+        (skin[:, 0] >= 0) & (skin[:, 0] < width) & (skin[:, 1] >= 0) & (skin[:, 1] < height)
+    ]
     if len(skin) == 0:
         return
     lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB).astype(np.float32)

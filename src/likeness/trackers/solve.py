@@ -209,9 +209,9 @@ def _normal(
     weight = _robust(evidence, priors, at.residual) * model.known
     zero = torch.zeros_like(z[..., 0])
     f = at.focal / z[..., 0]
-    project = torch.stack(
-        [f, zero, -f * flat[..., 0], zero, f, -f * flat[..., 1]], -1
-    ).unflatten(-1, (2, 3))  # T K 2 3
+    project = torch.stack([f, zero, -f * flat[..., 0], zero, f, -f * flat[..., 1]], -1).unflatten(
+        -1, (2, 3)
+    )  # T K 2 3
     turned = seen - at.translation[:, None]
     by_turn = -project @ hat(turned)
     camera_shapes = torch.einsum("tij,ekj->tkie", at.rotation, model.shapes)

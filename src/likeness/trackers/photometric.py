@@ -1,0 +1,273 @@
+"""The photometric tracker: what the landmarks found, corrected against the pictures themselves.
+
+Landmarks shimmer and lean: a network's opinion. Here points all over the rig learn their typical
+colour from the training frames, and each frame's head pose is moved until the picture has those
+colours at those points. Shoulders are aligned the same way, as a plane.
+"""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from likeness.core.batching import take
+from likeness.core.camera import project
+from likeness.core.capture import Capture, last_fifth
+from likeness.core.geometry import axis_angle_to_matrix, hat, invert_rigid, rigid, transform
+from likeness.core.progress import counted
+from likeness.core.regions import REGION
+from likeness.core.rig import Rig
+from likeness.core.track import Track
+from likeness.trackers.align import Brightness, align, typical
+from likeness.trackers.landmarks import Landmarks, rest_frame
+from likeness.trackers.torso import world_from_torso
+
+_log = logging.getLogger(__name__)
+_POINTS = 6000
+_LOOKS = 48  # training frames that colours are learned from
+_MOST_TURN, _MOST_SHIFT = 0.035, 0.006  # radians, metres: more is a failure, not a correction
+_STEADY = ("skin", "brows", "lips", "ears", "scalp", "neck")
+_WORTH = {"lips": 0.2, "brows": 0.6, "neck": 0.0, "scalp": 0.5, "ears": 0.6}
+
+
+@dataclass(frozen=True)
+class Photometric:
+    """The landmark tracker, then pose and shoulders refined against the pictures."""
+
+    focal: float | None = None
+    """Focal length in pixels of the capture's pictures; else the capture's own, else a guess."""
+    person: int | None = None
+    """Which person, counted from the left, when there are several."""
+    modes: int = 12
+    """Personal modes: motions of this person that no named shape can say."""
+    smooth: float = 1.0
+    """How strongly neighbouring frames hold together; 0 lets each stand alone."""
+    rounds: int = 2
+    """How often colours are learned and poses corrected in turn."""
+
+    def track(self, capture: Capture, rig: Rig, folder: Path) -> Track:
+        """Track a capture; mattes and regions go into `folder` as they are drawn."""
+        base = Landmarks(self.focal, self.person, self.modes, self.smooth)
+        track = base.track(capture, rig, folder)
+        splits = capture.splits or last_fifth(len(capture))
+        train = [i for i in splits.train if track.confidence[i] > 0]
+        if len(train) < 4:
+            _log.info("Too few frames for a photometric pass; the landmarks' poses are kept.")
+            return track
+        head = HeadPoints.spread(rig, track, Generator().manual_seed(0))
+        report = dict(track.report)
+        for _ in range(self.rounds):
+            track, moved = refined(capture, track, head, train)
+        report["photometric shift, pixels"] = round(moved, 3)
+        track = shoulders(capture, track, train)
+        return replace(track, report=report)
+
+
+@dataclass(frozen=True, eq=False)
+class HeadPoints:
+    """Points fixed to the rig's surface, with their places in the head's frame in every frame."""
+
+    places: Tensor  # T N 3
+    normals: Tensor  # T N 3
+    worth: np.ndarray
+
+    @classmethod
+    def spread(cls, rig: Rig, track: Track, generator: Generator) -> "HeadPoints":
+        triangles = rig.triangles
+        rest = rig.pose(track.identity, rig.neutral()).vertices
+        region = rig.regions[triangles].mode(-1).values
+        sides = rest[triangles]
+        area = torch.linalg.cross(sides[:, 1] - sides[:, 0], sides[:, 2] - sides[:, 0]).norm(dim=-1)
+        steady = torch.zeros(len(REGION))
+        for name in _STEADY:
+            steady[REGION[name]] = _WORTH.get(name, 1.0)
+        mass = area * (steady[region] > 0)
+        face = torch.multinomial(mass, _POINTS, replacement=True, generator=generator)
+        u = torch.rand(_POINTS, 2, generator=generator)
+        u = torch.where(u.sum(-1, keepdim=True) > 1, 1 - u, u)
+        weights = torch.stack([1 - u.sum(-1), u[:, 0], u[:, 1]], -1)
+        still = torch.eye(4).expand(len(track), 4, 4)
+        places, normals = [], []
+        for start in range(0, len(track), 64):
+            part = take(track.expressions, slice(start, start + 64))
+            part = replace(part, world_from_head=still[start : start + 64])
+            corners = rig.pose(track.identity, part).vertices[:, triangles[face]]
+            places.append((corners * weights[..., None]).sum(-2))
+            normals.append(
+                torch.linalg.cross(
+                    corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
+                )
+            )
+        normal = torch.nn.functional.normalize(torch.cat(normals), dim=-1)
+        return cls(torch.cat(places), normal, steady[region[face]].numpy())
+
+
+def refined(
+    capture: Capture, track: Track, head: HeadPoints, train: list[int]
+) -> tuple[Track, float]:
+    """One round: learn the points' colours, then move every frame's head. Also the median move
+    on screen, in pixels."""
+    chosen = [train[i] for i in np.linspace(0, len(train) - 1, _LOOKS).round().astype(int)]
+    scale = track.cameras.width / 256
+    values, seen = [], []
+    for index in dict.fromkeys(chosen):
+        pixels, facing = _projected(track, head, index)
+        value, _, inside = Brightness(capture[index].rgb8, 0.8 * scale).at(pixels)
+        values.append(value)
+        seen.append(inside * (facing > 0.35) * _matte(track, index, pixels))
+    colours, worth = typical(np.stack(values), np.stack(seen))
+    worth = worth * head.worth
+    poses = track.expressions.world_from_head.clone()
+    moves = []
+    for index in counted(range(len(track)), "aligning the head"):
+        if track.confidence[index] <= 0:
+            continue
+        new, move = _aligned_head(capture, track, head, index, colours, worth, scale)
+        poses[index] = new
+        moves.append(move)
+    expressions = replace(track.expressions, world_from_head=poses)
+    return replace(track, expressions=expressions), float(np.median(moves))
+
+
+def _projected(track: Track, head: HeadPoints, index: int) -> tuple[np.ndarray, np.ndarray]:
+    camera = take(track.cameras, index)
+    pose = track.expressions.world_from_head[index]
+    world = transform(pose, head.places[index])
+    eye = invert_rigid(camera.camera_from_world)[:3, 3]
+    to_eye = torch.nn.functional.normalize(eye - world, dim=-1)
+    facing = ((head.normals[index] @ pose[:3, :3].T) * to_eye).sum(-1)
+    return project(camera, world).numpy(), facing.numpy()
+
+
+def _matte(track: Track, index: int, pixels: np.ndarray) -> np.ndarray:
+    alpha = track.maps.alpha(index) if track.maps is not None else None
+    if alpha is None:
+        return np.ones(len(pixels), np.float32)
+    at = np.clip(pixels.astype(int), 0, [alpha.shape[1] - 1, alpha.shape[0] - 1])
+    return (alpha[at[:, 1], at[:, 0]] > 200).astype(np.float32)
+
+
+def _aligned_head(
+    capture: Capture,
+    track: Track,
+    head: HeadPoints,
+    index: int,
+    colours: np.ndarray,
+    worth: np.ndarray,
+    scale: float,
+) -> tuple[Tensor, float]:
+    """A frame's new pose, and by how many pixels its points moved."""
+    camera = take(track.cameras, index)
+    pose = track.expressions.world_from_head[index]
+    camera_from_head = camera.camera_from_world @ pose
+    _, facing = _projected(track, head, index)
+    use = np.flatnonzero((facing > 0.3) & (worth > 0.05))
+    points = (head.places[index][use] @ camera_from_head[:3, :3].T).double().numpy()
+    shift = camera_from_head[:3, 3].double().numpy()
+    k = camera.intrinsics.double().numpy()
+
+    def place(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        turn = axis_angle_to_matrix(torch.from_numpy(parameters[:3])).numpy()
+        turned = points @ turn.T
+        at = turned + shift + parameters[3:]
+        z = at[:, 2]
+        pixels = np.stack([k[0, 0] * at[:, 0] / z + k[0, 2], k[1, 1] * at[:, 1] / z + k[1, 2]], -1)
+        zero = np.zeros_like(z)
+        by_place = np.stack(
+            [
+                np.stack([k[0, 0] / z, zero, -k[0, 0] * at[:, 0] / z**2], -1),
+                np.stack([zero, k[1, 1] / z, -k[1, 1] * at[:, 1] / z**2], -1),
+            ],
+            1,
+        )
+        by_turn = -hat(torch.from_numpy(turned)).numpy()
+        return pixels, np.concatenate([by_place @ by_turn, by_place], -1)
+
+    # out of the picture plane little is seen: depth and turn lean on the landmarks
+    stiff = np.array([2e3, 2e3, 2e2, 2e3, 2e3, 2e5])
+    begin, found = np.zeros(6), np.zeros(6)
+    for blur, rounds in ((1.6, 4), (0.8, 4)):
+        picture = Brightness(capture[index].rgb8, blur * scale)
+        found = align(picture, colours[use], worth[use], found, place, stiff, rounds)
+    if np.abs(found[:3]).max() > _MOST_TURN or np.abs(found[3:]).max() > _MOST_SHIFT:
+        return pose, 0.0
+    move = np.linalg.norm(place(found)[0] - place(begin)[0], axis=-1)
+    delta = rigid(
+        axis_angle_to_matrix(torch.from_numpy(found[:3])), torch.from_numpy(found[3:])
+    ).float()
+    turned = delta[:3, :3] @ camera_from_head[:3, :3]
+    new = rigid(turned, camera_from_head[:3, 3] + delta[:3, 3])
+    return invert_rigid(camera.camera_from_world) @ new, float(np.median(move))
+
+
+def shoulders(capture: Capture, track: Track, train: list[int]) -> Track:
+    """The torso's motion again, against the typical picture of the shoulders."""
+    torso = track.expressions.world_from_torso
+    if torso is None or track.maps is None:
+        return track
+    reference = rest_frame(track.expressions.world_from_head, train)
+    regions = track.maps.regions(reference)
+    if regions is None or (regions == REGION["clothes"]).mean() < 0.04:
+        return track
+    size = track.cameras.width
+    rows, columns = np.nonzero(regions == REGION["clothes"])
+    step = max(1, len(rows) // _POINTS)
+    points = np.stack([columns[::step], rows[::step]], -1) + 0.5
+    motion = screen_motion(track, reference)
+    scale = size / 256
+    for _ in range(2):
+        chosen = [train[i] for i in np.linspace(0, len(train) - 1, _LOOKS).round().astype(int)]
+        values, seen = [], []
+        for index in dict.fromkeys(chosen):
+            pixels, _ = _on_screen(points, motion[index], size)
+            value, _, inside = Brightness(capture[index].rgb8, 0.8 * scale).at(pixels)
+            values.append(value)
+            seen.append(inside * _matte(track, index, pixels))
+        colours, worth = typical(np.stack(values), np.stack(seen))
+        for index in counted(range(len(track)), "aligning the shoulders"):
+            found = motion[index]
+            for blur in (1.6, 0.8):
+                picture = Brightness(capture[index].rgb8, blur * scale)
+                found = align(
+                    picture, colours, worth, found,
+                    lambda p: _on_screen(points, p, size), np.array([1e2, 1e1, 1e1]), 4,
+                )  # fmt: skip
+            if np.abs(found - motion[index]).max() < 0.05:
+                motion[index] = found
+    camera = take(track.cameras, reference)
+    placed = world_from_torso(motion, camera, track.expressions.world_from_head[reference])
+    return replace(track, expressions=replace(track.expressions, world_from_torso=placed))
+
+
+def _on_screen(points: np.ndarray, motion: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points turned and shifted about the middle of the lower edge, and derivatives."""
+    pivot = np.array([size / 2, size])
+    c, s = np.cos(motion[0]), np.sin(motion[0])
+    away = points - pivot
+    turned = np.stack([c * away[:, 0] - s * away[:, 1], s * away[:, 0] + c * away[:, 1]], -1)
+    by_turn = np.stack([-turned[:, 1], turned[:, 0]], -1)
+    slopes = np.zeros((len(points), 2, 3))
+    slopes[:, :, 0] = by_turn
+    slopes[:, 0, 1] = slopes[:, 1, 2] = size
+    return turned + pivot + motion[1:] * size, slopes
+
+
+def screen_motion(track: Track, reference: int) -> np.ndarray:
+    """The motion that `world_from_torso` was made from, read back off the track."""
+    torso = track.expressions.world_from_torso
+    assert torso is not None
+    camera = take(track.cameras, reference)
+    pose = camera.camera_from_world
+    rest = track.expressions.world_from_head[reference]
+    moves = pose @ torso @ invert_rigid(rest) @ invert_rigid(pose)
+    depth = float((pose @ rest)[2, 3])
+    f, size = float(camera.intrinsics[0, 0]), camera.width
+    pivot_px = torch.tensor([size / 2, float(camera.height)])
+    pivot = torch.cat([(pivot_px - camera.intrinsics[:2, 2]) * depth / f, torch.tensor([depth])])
+    moved = (moves[:, :3, :3] @ pivot) + moves[:, :3, 3] - pivot
+    turn = torch.atan2(moves[:, 1, 0], moves[:, 0, 0])
+    shift = moved[:, :2] * f / depth / size
+    return torch.cat([turn[:, None], shift], -1).double().numpy()
