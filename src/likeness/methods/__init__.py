@@ -6,5 +6,6 @@ METHODS = Registry(
     "method",
     {
         "splats": "likeness.methods.splats.method:RiggedSplats",
+        "nerface": "likeness.methods.nerface.method:Nerface",
     },
 )

@@ -4,10 +4,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import UInt8
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
-from likeness.core.capture import Pictures
+from likeness.core.capture import Capture, Pictures, last_fifth
 from likeness.core.errors import BadInput
+from likeness.core.track import Track
 
 _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -64,3 +67,23 @@ class Kept:
                 _, gone = self._kept.popitem(last=False)
                 self.held -= 0 if gone is None else gone.nbytes
         return found
+
+
+def trainable_frames(capture: Capture, track: Track) -> list[int]:
+    """Frames of the training split in which a face was tracked; at least two."""
+    splits = capture.splits or last_fifth(len(capture))
+    frames = [i for i in splits.train if i < len(track) and float(track.confidence[i]) > 0]
+    if len(frames) < 2:
+        raise BadInput(
+            f"{capture.name!r} has {len(frames)} tracked training frame(s); an avatar needs at "
+            "least 2, and a hundred to look right. Record longer, or check the track's report."
+        )
+    return frames
+
+
+def clean_backdrop(capture: Capture, track: Track) -> Float[Tensor, "H W 3"]:
+    """The clean background, float; mid-grey when nobody knows it."""
+    for found in (track.backdrop, capture.background):
+        if found is not None:
+            return torch.from_numpy(found).float() / 255
+    return torch.full((track.cameras.height, track.cameras.width, 3), 0.5)

@@ -1,0 +1,204 @@
+"""The avatar: two fields in the frame of the head, a code per training frame, and a backdrop."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from likeness.core.avatar import Picture
+from likeness.core.batching import take
+from likeness.core.camera import Camera, pixel_grid, pixel_rays
+from likeness.core.errors import BadInput
+from likeness.core.expression import Expression
+from likeness.core.geometry import invert_rigid, transform
+from likeness.core.rig import Identity
+from likeness.methods.nerface.network import Field, Shape
+from likeness.methods.nerface.rendering import Rays, look_twice
+from likeness.nn.subject import Subject
+from likeness.ops.depth import depth_normals
+
+_BLOCK = 4096  # rays drawn at a time
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How rays are drawn; the same in training and afterwards."""
+
+    coarse: int = 64
+    """Samples of the first pass."""
+    fine: int = 64
+    """More samples of the second; 0 leaves the second pass out."""
+    near: float | None = None
+    """Nearest distance along the view axis, in metres; None takes it from where the head is."""
+    far: float | None = None
+    reach: float = 0.25
+    """Metres before and behind the head's middle that are looked through."""
+    direction: str = "unit"
+    """`unit`, or `released`: what the authors' program hands the colour layers instead."""
+    inverse: bool = False
+    """Whether first samples are even in 1 / distance."""
+    expression_scale: float = 1 / 3
+    """What conditions are multiplied by."""
+    clamp: bool = True
+    """Keep conditions within the range of training."""
+    latent: str = "mean"
+    """Code of frames that were not trained on: mean, zero, or the number of a training frame."""
+
+    def __post_init__(self) -> None:
+        if self.direction not in ("unit", "released"):
+            raise BadInput(f"direction={self.direction!r} is neither unit nor released.")
+        if self.coarse < 2 or self.fine < 0:
+            raise BadInput(f"{self.coarse} and {self.fine} samples are too few for a ray.")
+        if (self.near is None) != (self.far is None):
+            raise BadInput("near and far come together, or neither.")
+        if self.latent not in ("mean", "zero") and not self.latent.isdigit():
+            raise BadInput(f"latent={self.latent!r} is none of mean, zero, or a frame's number.")
+
+
+class NerfaceAvatar(nn.Module):
+    """A head as a conditional radiance field.
+
+    `centre` and `scale` take the frame of the head to the field's: (p - centre) * scale.
+    """
+
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(
+        self,
+        drawing: Drawing,
+        subject: Subject,
+        coarse: Field,
+        fine: Field | None,
+        codes: Float[Tensor, "N L"],
+        backdrop: Float[Tensor, "H W 3"],
+        centre: Float[Tensor, " 3"],
+        scale: Float[Tensor, ""],
+    ) -> None:
+        super().__init__()
+        self.drawing, self.subject = drawing, subject
+        self.coarse, self.fine = coarse, fine
+        self.codes = nn.Parameter(codes.clone())
+        self.backdrop = nn.Parameter(backdrop.clone())
+        self.register_buffer("centre", centre.clone())
+        self.register_buffer("scale", scale.clone())
+
+    @classmethod
+    def from_state(
+        cls, drawing: Drawing, shape: Shape, state: dict[str, Tensor]
+    ) -> "NerfaceAvatar":
+        prefix = "subject."
+        subject = Subject.from_state(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )
+        condition = subject.width + state["codes"].shape[1]
+        fields = [Field(replace(shape, condition=condition)) for _ in range(2)]
+        two = any(k.startswith("fine.") for k in state)
+        whole = [state[n] for n in ("codes", "backdrop", "centre", "scale")]
+        made = cls(drawing, subject, fields[0], fields[1] if two else None, *whole)
+        made.load_state_dict(state)
+        return made
+
+    @property
+    def rig(self) -> str:
+        return self.subject.rig
+
+    @property
+    def identity(self) -> Identity:
+        return self.subject.identity
+
+    def at_rest(self) -> Expression:
+        return self.subject.at_rest()
+
+    def condition(self, expression: Expression, code: Tensor | None = None) -> Tensor:
+        """What the fields are told: the expression, scaled, and a frame's code."""
+        signal = self.subject.condition(expression, self.drawing.clamp)
+        return torch.cat([self.drawing.expression_scale * signal, self._code(code)])
+
+    def _code(self, code: Tensor | None) -> Tensor:
+        if code is not None:
+            return code
+        if self.drawing.latent == "zero":
+            return torch.zeros_like(self.codes[0])
+        if self.drawing.latent == "mean":
+            return self.codes.mean(0)
+        index = int(self.drawing.latent)
+        if index >= len(self.codes):
+            raise BadInput(f"latent={index}: there are {len(self.codes)} training frames.")
+        return self.codes[index]
+
+    def rays(self, camera: Camera, expression: Expression, pixels: Float[Tensor, "R 2"]) -> Rays:
+        """Rays through pixels, in the field's units, between the planes around the head."""
+        drawing = self.drawing
+        pose = camera.camera_from_world @ expression.world_from_head
+        origins, directions = pixel_rays(replace(camera, camera_from_world=pose), pixels)
+        middle = (pose[:3, :3] @ self.centre + pose[:3, 3])[2]
+        if drawing.near is None or drawing.far is None:
+            near, far = (middle - drawing.reach).clamp(min=1e-3), middle + drawing.reach
+        else:
+            near, far = middle.new_tensor(drawing.near), middle.new_tensor(drawing.far)
+        near, far = near.expand(len(pixels)), far.expand(len(pixels))
+        if drawing.direction == "unit":
+            seen_from = torch.nn.functional.normalize(directions, dim=-1)
+        else:
+            seen_from = torch.stack([directions[:, 2], near, far], -1)
+        return Rays(
+            (origins - self.centre) * self.scale, directions * self.scale, seen_from, near, far
+        )
+
+    @torch.no_grad()
+    def render(self, camera: Camera, expression: Expression) -> Picture:
+        """What the camera sees. A batch of cameras and expressions gives a batch of pictures."""
+        if expression.coefficients.dim() > 1:
+            single = camera.intrinsics.dim() == 2
+            count = len(expression.coefficients)
+            views = [
+                self.render(camera if single else take(camera, i), take(expression, i))
+                for i in range(count)
+            ]
+            return stacked(views)
+        rays = self.rays(camera, expression, pixel_grid(camera))
+        condition = self.condition(expression)
+        counts = (self.drawing.coarse, self.drawing.fine)
+        parts = []
+        for block in rays.split(_BLOCK):
+            _, seen = look_twice(
+                self.coarse, self.fine, block, condition, torch.zeros_like(block.origins), counts,
+                inverse=self.drawing.inverse,
+            )  # fmt: skip
+            weights = seen.composite.weights[:, :-1]
+            depth = (weights * seen.z[:, :-1]).sum(-1) / weights.sum(-1).clamp(min=1e-6)
+            parts.append(torch.cat([seen.rgb, (1 - seen.behind)[:, None], depth[:, None]], -1))
+        picture = torch.cat(parts).view(camera.height, camera.width, 5)
+        alpha = picture[..., 3].clamp(0, 1)
+        depth = torch.where(alpha > 0.5, picture[..., 4], 0)
+        return Picture(picture[..., :3], alpha, depth, depth_normals(camera, depth))
+
+    @torch.no_grad()
+    def density(
+        self, points: Float[Tensor, "N 3"], expression: Expression
+    ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N 3"]]:
+        """Density per metre and colour as seen from the front, at world points."""
+        field = self.coarse if self.fine is None else self.fine
+        head = transform(invert_rigid(expression.world_from_head), points)
+        places = ((head - self.centre) * self.scale)[:, None]
+        front = torch.zeros_like(points)
+        front[:, 2] = -1
+        colour, density = field(places, front, self.condition(expression))
+        return torch.relu(density[:, 0]) * self.scale, torch.sigmoid(colour[:, 0])
+
+    def bounds(self, expression: Expression) -> Float[Tensor, "2 3"]:
+        """A world box around what is looked through."""
+        reach = self.drawing.reach
+        if self.drawing.near is not None and self.drawing.far is not None:
+            reach = (self.drawing.far - self.drawing.near) / 2
+        pose = expression.world_from_head
+        middle = pose[:3, :3] @ self.centre + pose[:3, 3]
+        return torch.stack([middle - reach, middle + reach])
+
+
+def stacked(views: list[Picture]) -> Picture:
+    """Pictures of one size as a batch; depth and normals must be there."""
+    parts = {n: [getattr(v, n) for v in views] for n in Picture.BATCHED}
+    return Picture(**{n: torch.stack(p) for n, p in parts.items()})

@@ -1,0 +1,101 @@
+"""Rays through a coarse and a fine field, the backdrop as their last sample."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from likeness.methods.nerface.network import Field
+from likeness.ops.rays import refine, stratified
+from likeness.ops.volumes import Composite, backdrop_last, composite, intervals
+
+
+@dataclass(frozen=True, eq=False)
+class Rays:
+    """Rays in the units of the field. `directions` are not normalised: `near` and `far` count in
+    them; `seen_from` is what the colour layers are told as direction."""
+
+    origins: Float[Tensor, "R 3"]
+    directions: Float[Tensor, "R 3"]
+    seen_from: Float[Tensor, "R 3"]
+    near: Float[Tensor, " R"]
+    far: Float[Tensor, " R"]
+
+    def split(self, size: int) -> list["Rays"]:
+        parts = zip(
+            *(
+                x.split(size)
+                for x in (self.origins, self.directions, self.seen_from, self.near, self.far)
+            )
+        )
+        return [Rays(*p) for p in parts]
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Random numbers of one training step: uniform for places, normal for density noise."""
+
+    coarse: Float[Tensor, "R S"]
+    fine: Float[Tensor, "R M"]
+    coarse_noise: Float[Tensor, "R S"]
+    fine_noise: Float[Tensor, "R N"]
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One pass: the composite, and where its samples lie."""
+
+    composite: Composite
+    z: Float[Tensor, "R S"]
+
+    @property
+    def rgb(self) -> Float[Tensor, "R 3"]:
+        return self.composite.values
+
+    @property
+    def behind(self) -> Float[Tensor, " R"]:
+        """How much of the backdrop shows."""
+        return self.composite.weights[..., -1]
+
+
+def look(
+    field: Field,
+    rays: Rays,
+    z: Float[Tensor, "R S"],
+    condition: Float[Tensor, " C"],
+    backdrop: Float[Tensor, "R 3"] | None,
+    noise: Float[Tensor, "R S"] | None = None,
+) -> Seen:
+    """One pass over given distances. The last sample of a ray is opaque and shows the backdrop, or
+    without one what the field has there."""
+    points = rays.origins[:, None] + rays.directions[:, None] * z[..., None]
+    raw, density = field(points, rays.seen_from, condition)
+    if noise is not None:
+        density = density + noise
+    density, colour = backdrop_last(torch.relu(density), torch.sigmoid(raw), backdrop)
+    return Seen(composite(density, intervals(z, rays.directions), colour, z), z)
+
+
+def look_twice(
+    coarse: Field,
+    fine: Field | None,
+    rays: Rays,
+    condition: Float[Tensor, " C"],
+    backdrop: Float[Tensor, "R 3"] | None,
+    counts: tuple[int, int],
+    draws: Draws | None = None,
+    noise: float = 0.0,
+    inverse: bool = False,
+) -> tuple[Seen, Seen]:
+    """Evenly spaced samples first, then those and as many more where something was seen."""
+    jitter = None if draws is None else draws.coarse
+    z = stratified(rays.near, rays.far, counts[0], jitter, inverse)
+    bumps = None if draws is None or noise == 0 else noise * draws.coarse_noise
+    first = look(coarse, rays, z, condition, backdrop, bumps)
+    if fine is None or counts[1] == 0:
+        return first, first
+    jitter = None if draws is None else draws.fine
+    z = refine(z, first.composite.weights.detach(), counts[1], jitter)
+    bumps = None if draws is None or noise == 0 else noise * draws.fine_noise
+    return first, look(fine, rays, z, condition, backdrop, bumps)
