@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-_ROBUST = 0.06  # colour difference beyond which a point is doubted
+_ROBUST = 0.10  # colour difference beyond which a point is doubted
 
 
 class Brightness:
@@ -92,5 +92,5 @@ def typical(
     masked[:, ~enough] = 0
     colours = np.nanmedian(masked, 0)
     spread = np.nanmedian(np.abs(masked - colours), 0).mean(-1)
-    worth = enough / (1 + (spread / 0.03) ** 2)
+    worth = enough / (1 + (spread / 0.10) ** 2)
     return colours.astype(np.float32), worth.astype(np.float32)
