@@ -1,0 +1,64 @@
+"""What is exported: one moment or many, with the names of their numbers."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from likeness.core.batching import take
+from likeness.core.errors import BadInput
+from likeness.core.expression import Expression
+from likeness.rigs import RIGS
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """Expressions at a steady rate; `expressions` is a batch of T >= 1 moments."""
+
+    expressions: Expression
+    fps: float = 30.0
+
+    def __post_init__(self) -> None:
+        if self.expressions.coefficients.dim() != 2 or not len(self.expressions.coefficients):
+            raise BadInput("A motion needs at least one moment. Was the track empty?")
+        if not 0 < self.fps <= 1000:
+            raise BadInput(f"A motion of {self.fps} frames a second makes no sense.")
+
+    def __len__(self) -> int:
+        return len(self.expressions.coefficients)
+
+    def __getitem__(self, index: int) -> Expression:
+        return take(self.expressions, index)
+
+
+def moment(expression: Expression) -> Motion:
+    """A motion of one moment."""
+    fields = {
+        name: value[None]
+        for name in Expression.BATCHED
+        if (value := getattr(expression, name)) is not None
+    }
+    return Motion(replace(expression, **fields))
+
+
+def names_of(rig: str, coefficients: int, joints: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names of a rig's coefficients and joints; numbers where we do not have the rig."""
+    if rig in RIGS:
+        model = RIGS.load(rig)()
+        shapes, turned = tuple(model.shape_names), tuple(model.joint_names)
+        if len(shapes) == coefficients and len(turned) == joints:
+            return shapes, turned
+    return tuple(str(i) for i in range(coefficients)), tuple(str(i) for i in range(joints))
+
+
+def check_finite(motion: Motion) -> None:
+    """Raise, naming the frame, when a number is not finite."""
+    for name in Expression.BATCHED:
+        value = getattr(motion.expressions, name)
+        if value is None:
+            continue
+        bad = (~torch.isfinite(value)).flatten(1).any(1).nonzero()
+        if len(bad):
+            raise BadInput(
+                f"Frame {int(bad[0])} of the motion has a {name} that is not a finite number. "
+                "Cut it out, or track again."
+            )
