@@ -15,5 +15,6 @@ VERBS = Registry(
         "render": "likeness.verbs.render:render",
         "mesh": "likeness.verbs.mesh:mesh",
         "report": "likeness.verbs.report:report",
+        "synth": "likeness.verbs.synth:synth",
     },
 )

@@ -28,7 +28,7 @@ def build(
     size: int = 512,
     method: str = "splats",
     rig: str = "clay",
-    tracker: str = "landmarks",
+    tracker: str = "photometric",
     person: int | None = None,
     start: float = 0.0,
     end: float | None = None,

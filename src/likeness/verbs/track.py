@@ -14,7 +14,7 @@ def track(
     capture: Path,
     out: Path,
     rig: str = "clay",
-    using: str = "landmarks",
+    using: str = "photometric",
     focal: float | None = None,
     person: int | None = None,
 ) -> None:
