@@ -7,5 +7,6 @@ METHODS = Registry(
     {
         "splats": "likeness.methods.splats.method:RiggedSplats",
         "nerface": "likeness.methods.nerface.method:Nerface",
+        "nerfblendshape": "likeness.methods.nerfblendshape.method:NerfBlendShape",
     },
 )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from likeness.core.errors import Unsupported
 from likeness.core.expression import Expression
+from likeness.core.geometry import invert_rigid, matrix_to_axis_angle
 from likeness.core.rig import Identity
 
 _PARTS = ("directions", "offsets", "shape_offsets", "modes")
@@ -18,9 +19,10 @@ _PARTS = ("directions", "offsets", "shape_offsets", "modes")
 class Subject(nn.Module):
     """Buffers that make an avatar whole without its capture.
 
-    `low` and `high` bound the condition (coefficients, then personal modes) to what training
-    showed. `rest_head` and `rest_torso` (the torso seen from the head) are the pose in the middle
-    of training. An empty `offsets` or `modes` stands for None.
+    `low` and `high` bound the condition (coefficients, then personal modes, then six numbers of
+    the torso's motion where `torso` is asked for) to what training showed. `rest_head` and
+    `rest_torso` (the torso seen from the head) are the pose in the middle of training. An empty
+    `offsets` or `modes` stands for None.
     """
 
     about: Tensor
@@ -36,10 +38,12 @@ class Subject(nn.Module):
         expressions: Expression,
         low: Float[Tensor, " C"],
         high: Float[Tensor, " C"],
+        torso: bool = False,
     ) -> None:
         super().__init__()
         self.rig, self.coefficients = rig, expressions.coefficients.shape[-1]
-        about = json.dumps({"rig": rig, "coefficients": self.coefficients})
+        self.torso = torso
+        about = json.dumps({"rig": rig, "coefficients": self.coefficients, "torso": torso})
         heads = expressions.world_from_head.reshape(-1, 4, 4)
         bodies = expressions.world_from_torso
         bodies = heads if bodies is None else bodies.reshape(-1, 4, 4)
@@ -65,7 +69,7 @@ class Subject(nn.Module):
             about["rig"], like.new_zeros(width), like.new_zeros(0, 3), state["rest_head"]
         )
         blank = Identity(about["rig"], like.new_zeros(0))
-        made = Subject(about["rig"], blank, still, like, state["high"])
+        made = Subject(about["rig"], blank, still, like, state["high"], about["torso"])
         for name, value in state.items():
             made.register_buffer(name, value.clone())
         return made
@@ -81,6 +85,11 @@ class Subject(nn.Module):
         """How many numbers the condition has."""
         return self.low.shape[0]
 
+    @property
+    def personal(self) -> int:
+        """How many personal modes are among them."""
+        return self.width - self.coefficients - (6 if self.torso else 0)
+
     def condition(self, expression: Expression, clamp: bool = True) -> Float[Tensor, "*b C"]:
         """Coefficients and personal modes in a row, within the range of training.
 
@@ -92,11 +101,13 @@ class Subject(nn.Module):
                 f"This avatar listens to {self.coefficients} coefficients of the rig "
                 f"{self.rig!r}; {values.shape[-1]} of {expression.rig!r} were given. Retarget them."
             )
-        if modes := self.width - self.coefficients:
+        if modes := self.personal:
             personal = expression.personal
             if personal is None or personal.shape[-1] != modes:
                 personal = values.new_zeros((*values.shape[:-1], modes))
             values = torch.cat([values, personal], -1)
+        if self.torso:
+            values = torch.cat([values, torso_motion(expression, self.rest_torso)], -1)
         if not bool(values.isfinite().all()):
             raise Unsupported("An expression holds NaN. Check the track or the driver.")
         return torch.maximum(torch.minimum(values, self.high), self.low) if clamp else values
@@ -111,19 +122,30 @@ class Subject(nn.Module):
             zeros.new_zeros(0, 3),
             head,
             head @ self.rest_torso,
-            zeros[self.coefficients :] if self.width > self.coefficients else None,
+            zeros[: self.personal] if self.personal else None,
         )
 
 
-def condition_range(
-    expressions: Expression, frames: Tensor
-) -> tuple[Float[Tensor, " C"], Float[Tensor, " C"]]:
-    """The least and greatest condition over some frames."""
-    parts = [expressions.coefficients[frames]]
-    if expressions.personal is not None:
-        parts.append(expressions.personal[frames])
-    values = torch.cat(parts, -1)
-    return values.amin(0), values.amax(0)
+def torso_motion(expression: Expression, rest_torso: Float[Tensor, "4 4"]) -> Float[Tensor, "*b 6"]:
+    """How the torso has turned (radians) and moved (decimetres) against the head since rest."""
+    head = expression.world_from_head
+    torso = head if expression.world_from_torso is None else expression.world_from_torso
+    motion = invert_rigid(head) @ torso @ invert_rigid(rest_torso)
+    return torch.cat([matrix_to_axis_angle(motion[..., :3, :3]), 10 * motion[..., :3, 3]], -1)
+
+
+def subject_of(
+    rig: str, identity: Identity, expressions: Expression, torso: bool = False
+) -> Subject:
+    """A subject whose range is that of some expressions."""
+    width = expressions.coefficients.shape[-1]
+    width += 0 if expressions.personal is None else expressions.personal.shape[-1]
+    endless = torch.full((width + (6 if torso else 0),), torch.inf)
+    made = Subject(rig, identity, expressions, -endless, endless, torso)
+    seen = made.condition(expressions, clamp=False)
+    made.low.copy_(seen.amin(0))
+    made.high.copy_(seen.amax(0))
+    return made
 
 
 def _filled(value: Tensor | None, like: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from likeness.core.track import Track
 from likeness.methods.nerface.avatar import Drawing, NerfaceAvatar
 from likeness.methods.nerface.network import Field, Shape
 from likeness.methods.nerface.rendering import Draws, look_twice
-from likeness.nn.subject import Subject, condition_range
+from likeness.nn.subject import subject_of
 from likeness.training.adam import Adam
 from likeness.training.frames import clean_backdrop, trainable_frames
 
@@ -96,6 +96,8 @@ class Nerface:
     """First samples even in 1 / distance."""
     latent: str = "mean"
     """Code of new frames: mean, zero, or the number of a training frame."""
+    torso: bool = True
+    """Let the fields hear how the torso moves against the head."""
     learn_backdrop: bool = True
     """Whether the backdrop is refined too."""
     seed: int = 0
@@ -134,8 +136,7 @@ class Nerface:
     def build(self, capture: Capture, track: Track) -> NerfaceAvatar:
         frames = trainable_frames(capture, track)
         chosen = take(track.expressions, torch.tensor(frames))
-        low, high = condition_range(track.expressions, torch.tensor(frames))
-        subject = Subject(track.rig, track.identity, chosen, low, high)
+        subject = subject_of(track.rig, track.identity, chosen, self.torso)
         generator = Generator().manual_seed(self.seed)
         shape = self.shape(subject.width + self.codes)
         coarse = Field(shape, generator)
@@ -226,7 +227,7 @@ def paper() -> Nerface:
     return Nerface(
         steps=400_000, rays=2048, coarse=64, fine=64, width=256, colour_width=128, octaves=10,
         near=0.2, far=0.8, rate=5e-4, decay=0.1, decay_steps=250_000, clamp=False,
-        learn_backdrop=False,
+        torso=False, learn_backdrop=False,
     )  # fmt: skip
 
 

@@ -1,0 +1,336 @@
+"""`nerfblendshape`: a head as blended hash grids (Gao et al., SIGGRAPH Asia 2022)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Generator, Tensor
+from torch.optim import Optimizer
+
+from likeness.core.batching import take
+from likeness.core.camera import Camera
+from likeness.core.capture import Capture
+from likeness.core.errors import BadInput
+from likeness.core.expression import Expression
+from likeness.core.regions import HEAD_REGIONS, REGION
+from likeness.core.track import Track
+from likeness.methods.nerfblendshape.avatar import HALF, BlendAvatar, Walk
+from likeness.methods.nerfblendshape.field import Field, Shape
+from likeness.methods.nerfblendshape.occupancy import hull, measured
+from likeness.methods.nerfblendshape.patches import PATCH, patch_pixels
+from likeness.nn.subject import subject_of
+from likeness.ops.image import perceptual
+from likeness.ops.march import vertex_places
+from likeness.training.adam import Adam
+from likeness.training.frames import clean_backdrop, trainable_frames
+
+_MIDDLE = (0.0, -0.08, -0.06)  # of head and shoulders, seen from between the eyes, in metres
+_JITTER = 64  # random numbers per ray
+_MOUTH = tuple(REGION[n] for n in ("lips", "mouth", "teeth", "tongue"))
+_HEAD = tuple(REGION[n] for n in HEAD_REGIONS)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Pixels of a few training frames, one row of each per frame."""
+
+    camera: Camera
+    expression: Expression
+    pixels: Float[Tensor, "B R 2"]
+    flat: Int[Tensor, "B R"]
+    rgb: Float[Tensor, "B R 3"]
+    alpha: Float[Tensor, "B R"]
+    jitter: Float[Tensor, "B*R J"]
+    patch: bool
+
+
+@dataclass(frozen=True)
+class NerfBlendShape:
+    """NeRFBlendShape: hash grids mixed by expression. Faithful with `paper`."""
+
+    steps: int = 6000
+    """Optimiser steps."""
+    frames: int = 4
+    """Frames that a step looks at."""
+    rays: int = 320
+    """Pixels of each of them."""
+    bases: int = 12
+    """Tables beside the neutral one: principal directions of what the tracker saw. 0 gives every
+    coefficient its own table."""
+    levels: int = 12
+    """Resolutions of a table."""
+    features: int = 2
+    """Numbers per entry."""
+    finest: int = 320
+    """Cells along a side at the finest resolution."""
+    log2_size: int = 14
+    """Entries per level, as a power of two."""
+    width: int = 48
+    """Of the networks' layers."""
+    depth: int = 2
+    """Hidden layers of the density network."""
+    geometry: int = 16
+    """Features handed from density to colour."""
+    gain: float = 100.0
+    """What densities are multiplied by; above 1, surfaces form sooner."""
+    cells: int = 64
+    """Cells of the occupancy grid along a side."""
+    reach: float = 0.3
+    """Metres from the middle to the sides of the cube; 0 means data in the authors' own units."""
+    probes: int = 6
+    """Training expressions with which the grid is measured; 0 probes each base's extreme."""
+    measure_every: int = 400
+    """Steps between measurements of the grid."""
+    carve: bool = True
+    """Start from the hull of the mattes."""
+    mask: float = 0.3
+    """Weight of the matte in the first part of training."""
+    mask_until: float = 0.3
+    """Where that part ends, as a share of all steps."""
+    patches_from: float = 0.6
+    """From when on every other step looks at patches and compares them perceptually; 1 never."""
+    perceptual: float = 0.1
+    """Weight of that comparison, and of L1 on such patches."""
+    sparsity: float = 0.0
+    """Weight of the mean absolute entry of the tables of bases."""
+    rate: float = 1e-2
+    """Learning rate at the start."""
+    network_share: float = 0.3
+    """The networks' learning rate against that of the tables."""
+    decay: float = 0.05
+    """What the rate is multiplied by in the end."""
+    patch_columns: str = "intended"
+    """intended; or released, where a patch's column is left to chance."""
+    torso: bool = True
+    """Let the blend hear how the torso moves against the head."""
+    clamp: bool = True
+    """Keep expressions within the range of training."""
+    learn_backdrop: bool = True
+    """Whether the backdrop is refined too."""
+    seed: int = 0
+    """Of the start and of the grid's measurements."""
+
+    NAME: ClassVar[str] = "nerfblendshape"
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.rays < 1 or self.frames < 1:
+            raise BadInput(
+                f"{self.steps} steps of {self.frames} frames with {self.rays} rays are no training."
+            )
+        if self.patch_columns not in ("intended", "released"):
+            raise BadInput(
+                f"patch_columns={self.patch_columns!r} is neither intended nor released."
+            )
+        if not 2 <= self.cells <= 512 or self.reach < 0:
+            raise BadInput(f"cells={self.cells} or reach={self.reach} is out of range.")
+
+    def walk(self) -> Walk:
+        return Walk(cells=self.cells, clamp=self.clamp)
+
+    def shape(self, bases: int) -> Shape:
+        return Shape(
+            bases, self.levels, self.features, 16, self.finest, self.log2_size,
+            self.width, self.depth, self.geometry, gain=self.gain,
+        )  # fmt: skip
+
+    def build(self, capture: Capture, track: Track) -> BlendAvatar:
+        frames = trainable_frames(capture, track)
+        chosen = take(track.expressions, torch.tensor(frames))
+        subject = subject_of(track.rig, track.identity, chosen, self.torso)
+        seen = subject.condition(chosen)
+        mean, axes = self._bases(seen)
+        blends = (seen - mean) @ axes
+        box_from_head = self._placed()
+        vertices = self.cells + 1
+        box = torch.tensor([[-HALF] * 3, [HALF] * 3])
+        grid = torch.full((vertices,) * 3, 1e-3)
+        kept = torch.ones((vertices,) * 3, dtype=torch.bool)
+        if self.carve:
+            places = vertex_places((vertices, vertices, vertices), box)
+            turn, shift = box_from_head[:, :3], box_from_head[:, 3]
+            kept = hull(capture, track, frames, (places - shift) @ torch.linalg.inv(turn).mT)
+            grid = torch.where(kept, grid, 0.0) if bool(kept.any()) else grid
+        generator = Generator().manual_seed(self.seed)
+        field = Field(self.shape(axes.shape[1]), generator)
+        return BlendAvatar(
+            self.walk(), subject, field, clean_backdrop(capture, track), box_from_head, mean, axes,
+            grid, kept, self._probes(blends, generator),
+        )  # fmt: skip
+
+    def _bases(self, seen: Float[Tensor, "T C"]) -> tuple[Tensor, Tensor]:
+        """The condition's middle and its principal directions, each of unit spread."""
+        width = seen.shape[1]
+        if self.bases == 0:
+            return torch.zeros(width), torch.eye(width)
+        mean = seen.mean(0)
+        _, spread, axes = torch.linalg.svd(seen - mean, full_matrices=False)
+        count = min(self.bases, int((spread > 1e-4 * spread[0]).sum()))
+        deviation = spread[:count] / max(len(seen) - 1, 1) ** 0.5
+        return mean, axes[:count].mT / deviation.clamp(min=1e-6)
+
+    def _placed(self) -> Float[Tensor, "3 4"]:
+        """The cube's frame from the head's. The authors': axes (y, z, x), lengths times 0.33."""
+        if self.reach == 0:
+            turn = 0.33 * torch.tensor([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]])
+            return torch.cat([turn, torch.zeros(3, 1)], -1)
+        turn = torch.eye(3) * (HALF / self.reach)
+        return torch.cat([turn, -(turn @ torch.tensor(_MIDDLE))[:, None]], -1)
+
+    def _probes(self, blends: Float[Tensor, "T K"], generator: Generator) -> Tensor:
+        """Weights with which places can be occupied: none, and some of training's."""
+        none = torch.zeros_like(blends[:1])
+        if self.probes == 0:
+            return torch.cat([none, torch.diag(blends.amax(0))])
+        chosen = torch.randperm(len(blends), generator=generator)[: self.probes]
+        return torch.cat([none, blends[chosen]])
+
+    def batches(self, capture: Capture, track: Track, generator: Generator) -> Iterator[View]:
+        """Pixels of drawn frames. Every other view is of patches; `losses` knows when to use it."""
+        frames = trainable_frames(capture, track)
+        while True:
+            order = torch.randperm(len(frames), generator=generator)
+            for group in order.split(self.frames):
+                chosen = [frames[i] for i in group.tolist()]
+                yield self.view(capture, track, chosen, generator)
+
+    def view(self, capture: Capture, track: Track, chosen: list[int], generator: Generator) -> View:
+        height, width = track.cameras.height, track.cameras.width
+        large = min(height, width) > PATCH + 2
+        patch = large and bool(torch.rand((), generator=generator) < 0.5)
+        if patch:
+            chosen = chosen[:1]
+            flat = self._patch(capture, track, chosen, generator)
+        else:
+            flat = torch.randint(height * width, (len(chosen), self.rays), generator=generator)
+        at = torch.stack([flat % width, flat // width], -1) + 0.5
+        rgb, alpha = [], []
+        for index, row in zip(chosen, flat.numpy()):
+            matte = track.maps.alpha(index) if track.maps is not None else None
+            matte = capture.pictures.alpha(index) if matte is None else matte
+            if matte is None and self.mask > 0:
+                raise BadInput(
+                    f"Frame {index} of {capture.name!r} has no matte. Run `likeness track`, or set "
+                    "mask=0."
+                )
+            if matte is None:
+                matte = np.zeros((height, width), np.uint8)
+            rgb.append(torch.from_numpy(capture[index].rgb8.reshape(-1, 3)[row]))
+            alpha.append(torch.from_numpy(matte.reshape(-1)[row]))
+        jitter = torch.rand((flat.numel(), _JITTER), generator=generator)
+        rows = torch.tensor(chosen)
+        return View(
+            take(track.cameras, rows), take(track.expressions, rows), at, flat,
+            torch.stack(rgb).float() / 255, torch.stack(alpha).float() / 255, jitter, patch,
+        )  # fmt: skip
+
+    def _patch(
+        self, capture: Capture, track: Track, chosen: list[int], generator: Generator
+    ) -> Tensor:
+        """A patch of each frame, around the mouth as often as anywhere on the head."""
+        height, width = track.cameras.height, track.cameras.width
+        mouth = bool(torch.rand((), generator=generator) < 0.5)
+        boxes = []
+        for index in chosen:
+            regions = track.maps.regions(index) if track.maps is not None else None
+            box = region_box(regions, _MOUTH if mouth else _HEAD)
+            boxes.append([0, 0, width - 1, height - 1] if box is None else box)
+        draws = torch.rand((2, len(chosen)), generator=generator)
+        spare = torch.rand((2, len(chosen)), generator=generator)
+        return patch_pixels(torch.tensor(boxes), draws, (height, width), self.patch_columns, spare)
+
+    def optimizer(self, avatar: BlendAvatar) -> Optimizer:
+        tables, field = avatar.field.tables, avatar.field
+        networks = [*field.inner.parameters(), *field.outer.parameters()]
+        groups = [
+            {"params": [tables.basis], "lr": self.rate, "share": 1.0},
+            {"params": [tables.neutral], "lr": self.rate, "share": 1.0},
+            {"params": networks, "lr": self.rate, "share": self.network_share},
+        ]
+        if self.learn_backdrop:
+            groups.append({"params": [avatar.backdrop], "lr": 1e-3, "share": 1e-3 / self.rate})
+        return Adam(groups, betas=(0.9, 0.99), eps=1e-15)
+
+    def losses(self, avatar: BlendAvatar, view: View, step: int) -> dict[str, Tensor]:
+        """L1 of colours, of the matte early, of tables; late, patches as the eye compares them."""
+        parts = [
+            avatar.rays(take(view.camera, i), take(view.expression, i), view.pixels[i], i)
+            for i in range(len(view.pixels))
+        ]
+        rays = type(parts[0])(
+            torch.cat([p.origins for p in parts]),
+            torch.cat([p.directions for p in parts]),
+            torch.cat([p.head for p in parts]),
+        )
+        seen = avatar(rays, avatar.blend(view.expression), view.jitter)
+        flat = view.flat.flatten()
+        behind = avatar.backdrop.view(-1, 3)[flat]
+        drawn = seen.values + (1 - seen.opacity[:, None]) * behind
+        truth = view.rgb.flatten(0, 1)
+        late = view.patch and step >= self.patches_from * self.steps
+        losses = {"colour": (drawn - truth).abs().mean()}
+        if late:
+            losses["colour"] = 0.5 * losses["colour"]
+            sides = (PATCH, PATCH, 3)
+            losses["patch"] = self.perceptual * perceptual(drawn.view(sides), truth.view(sides))
+        if step < self.mask_until * self.steps and self.mask > 0:
+            matte = view.alpha.flatten()
+            losses["matte"] = self.mask * (seen.opacity - matte).abs().mean()
+        if self.sparsity > 0:
+            losses["tables"] = self.sparsity * avatar.field.tables.basis.abs().mean()
+        return losses
+
+    def after_step(self, avatar: BlendAvatar, optimizer: Optimizer, step: int) -> None:
+        """Lower the rate; measure the grid anew now and then."""
+        decay = self.decay ** min(1.0, (step / self.steps))
+        for group in optimizer.param_groups:
+            group["lr"] = self.rate * group["share"] * decay
+        if self._measures(step):
+            generator = Generator().manual_seed(self.seed * 1_000_003 + step)
+            where = avatar.hull if self.carve else None
+            grid = measured(avatar.field, avatar.grid, avatar.spread, generator, avatar.box, where)
+            avatar.grid.copy_(torch.where(avatar.hull, grid, 0.0) if self.carve else grid)
+
+    def _measures(self, step: int) -> bool:
+        """Regularly and, where the hull is all that is known, three times early on."""
+        early = tuple(self.measure_every // n for n in (8, 4, 2)) if self.carve else ()
+        return step > 0 and (step in early or step % self.measure_every == 0)
+
+    def restore(self, state: dict[str, Tensor]) -> BlendAvatar:
+        """The avatar out of its own tensors alone."""
+        return BlendAvatar.from_state(self.walk(), self.shape(0), state)
+
+
+def region_box(regions: np.ndarray | None, labels: tuple[int, ...]) -> list[int] | None:
+    """x0, y0, x1, y1 around some regions."""
+    if regions is None:
+        return None
+    rows, columns = np.nonzero(np.isin(regions, labels))
+    if len(rows) == 0:
+        return None
+    return [int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max())]
+
+
+def laptop() -> NerfBlendShape:
+    """Minutes on two CPU cores: fewer, smaller tables along principal directions."""
+    return NerfBlendShape()
+
+
+def gpu() -> NerfBlendShape:
+    """The paper's sizes with principal directions, for a CUDA device."""
+    return NerfBlendShape(
+        steps=20_000, frames=4, rays=1024, bases=24, levels=16, features=4, finest=1024, width=64,
+        depth=4, geometry=64, cells=128,
+    )  # fmt: skip
+
+
+def paper() -> NerfBlendShape:
+    """As published and released, on data in the authors' units."""
+    return NerfBlendShape(
+        steps=40_000, frames=2, rays=1024, bases=0, levels=16, features=4, finest=1024,
+        log2_size=14, width=64, depth=4, geometry=64, cells=128, reach=0, probes=0,
+        measure_every=1000, carve=False, mask=1.0, mask_until=0.1, patches_from=0.5,
+        sparsity=1.0, rate=1e-3, network_share=1.0, decay=0.1, gain=1.0, torso=False, learn_backdrop=False,
+    )  # fmt: skip
