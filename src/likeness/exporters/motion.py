@@ -56,7 +56,7 @@ def check_finite(motion: Motion) -> None:
         value = getattr(motion.expressions, name)
         if value is None:
             continue
-        bad = (~torch.isfinite(value)).flatten(1).any(1).nonzero()
+        bad = (~torch.isfinite(value.reshape(len(value), -1))).any(1).nonzero()
         if len(bad):
             raise BadInput(
                 f"Frame {int(bad[0])} of the motion has a {name} that is not a finite number. "

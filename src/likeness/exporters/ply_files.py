@@ -91,9 +91,7 @@ def _header(path: Path, text: str) -> tuple[str, list, list[str]]:
         except (IndexError, KeyError, ValueError) as error:
             raise BadInput(f"{path} has a header line we cannot read: {line!r}.") from error
     if form != "ascii" and form not in _ENDS:
-        raise BadInput(
-            f"{path} is a PLY of format {form or 'unknown'!r}; we read ascii and binary."
-        )
+        raise BadInput(f"{path} is a PLY of format {form!r}; ascii and binary are read.")
     if any(count < 0 for _, count, _ in declared):
         raise BadInput(f"{path} declares a negative number of rows; it is damaged.")
     return form, declared, comments

@@ -25,7 +25,7 @@ def finite(splats: Splats) -> Splats:
     splats = Splats(*(getattr(splats, n).detach().cpu().float() for n in _FIELDS))
     good = torch.ones(len(splats.means), dtype=torch.bool)
     for name in _FIELDS:
-        good &= torch.isfinite(getattr(splats, name)).flatten(1).all(1)
+        good &= torch.isfinite(getattr(splats, name).view(len(good), -1)).all(1)
     if not bool(good.any()):
         raise BadInput("None of the avatar's splats is finite. Training went astray: fit again.")
     if not bool(good.all()):

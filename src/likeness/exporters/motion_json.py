@@ -1,0 +1,78 @@
+"""Motion as JSON: every number of a track's expressions, by name, for programs and people."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from likeness.core.errors import BadInput
+from likeness.core.expression import Expression
+from likeness.core.files import read_json, write_json
+from likeness.exporters.motion import Motion, check_finite, names_of
+from likeness.exporters.notes import KEY, Note
+from likeness.exporters.surface import HasRig
+
+_BLOCKS = ("coefficients", "joints", "world_from_head", "world_from_torso", "personal")
+
+
+@dataclass(frozen=True)
+class MotionJson:
+    """Names once, then one list a frame; matrices row by row; angles are axis-angle radians."""
+
+    needs = HasRig
+    suffix = ".json"
+
+    def export(self, avatar: Any, path: Path, motion: Motion, note: Note) -> Path:
+        write_motion_json(path, motion, note)
+        return path
+
+
+def write_motion_json(path: str | Path, motion: Motion, note: Note | None = None) -> None:
+    check_finite(motion)
+    write_json(path, {**plain_motion(motion), KEY: (note or Note()).plain()})
+
+
+def plain_motion(motion: Motion) -> dict[str, Any]:
+    """The motion as lists; numbers keep seven digits, which is all a float32 holds."""
+    what = motion.expressions
+    shapes, joints = names_of(what.rig, what.coefficients.shape[-1], what.joints.shape[-2])
+    about: dict[str, Any] = {
+        "rig": what.rig,
+        "fps": motion.fps,
+        "frames": len(motion),
+        "shape_names": list(shapes),
+        "joint_names": list(joints),
+    }
+    for name in _BLOCKS:
+        if (value := getattr(what, name)) is not None:
+            rows = value.reshape(len(motion), -1).double().tolist()
+            about[name] = [[float(f"{v:.7g}") for v in row] for row in rows]
+    return about
+
+
+def read_motion_json(path: str | Path) -> Motion:
+    """A motion written by us. Coefficients the rig does not know are refused by name."""
+    about = read_json(path)
+    try:
+        names = tuple(about["shape_names"])
+        joints, frames, fps = len(about["joint_names"]), int(about["frames"]), float(about["fps"])
+        blocks = {n: torch.tensor(about[n]).float() for n in _BLOCKS if n in about}
+        rig = str(about["rig"])
+        shapes = {
+            "coefficients": (frames, len(names)),
+            "joints": (frames, joints, 3),
+            "world_from_head": (frames, 4, 4),
+            "world_from_torso": (frames, 4, 4),
+        }
+        shaped = {n: v.view(shapes.get(n, (frames, -1))) for n, v in blocks.items()}
+        what = Expression(rig, **shaped)  # type: ignore[arg-type]
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BadInput(f"{path} is not a whole motion: {error} is missing or wrong.") from error
+    known, _ = names_of(rig, len(names), joints)
+    if known != names and known != tuple(str(i) for i in range(len(names))):
+        wrong = sorted(set(names) - set(known)) or ["(their order)"]
+        raise BadInput(f"{path} has coefficients {rig!r} does not know: {', '.join(wrong)}.")
+    motion = Motion(what, fps)
+    check_finite(motion)
+    return motion
