@@ -143,7 +143,7 @@ class NerfBlendShape:
         seen = subject.condition(chosen)
         mean, axes = self._bases(seen)
         blends = (seen - mean) @ axes
-        box_from_head = self._placed()
+        box_from_head = self.placed()
         vertices = self.cells + 1
         box = torch.tensor([[-HALF] * 3, [HALF] * 3])
         grid = torch.full((vertices,) * 3, 1e-3)
@@ -171,7 +171,7 @@ class NerfBlendShape:
         deviation = spread[:count] / max(len(seen) - 1, 1) ** 0.5
         return mean, axes[:count].mT / deviation.clamp(min=1e-6)
 
-    def _placed(self) -> Float[Tensor, "3 4"]:
+    def placed(self) -> Float[Tensor, "3 4"]:
         """The cube's frame from the head's. The authors': axes (y, z, x), lengths times 0.33."""
         if self.reach == 0:
             turn = 0.33 * torch.tensor([[0.0, 1, 0], [0, 0, 1], [1, 0, 0]])
@@ -332,5 +332,6 @@ def paper() -> NerfBlendShape:
         steps=40_000, frames=2, rays=1024, bases=0, levels=16, features=4, finest=1024,
         log2_size=14, width=64, depth=4, geometry=64, cells=128, reach=0, probes=0,
         measure_every=1000, carve=False, mask=1.0, mask_until=0.1, patches_from=0.5,
-        sparsity=1.0, rate=1e-3, network_share=1.0, decay=0.1, gain=1.0, torso=False, learn_backdrop=False,
+        sparsity=1.0, rate=1e-3, network_share=1.0, decay=0.1, gain=1.0,
+        torso=False, learn_backdrop=False,
     )  # fmt: skip
