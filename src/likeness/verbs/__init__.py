@@ -6,6 +6,7 @@ VERBS = Registry(
     "verb",
     {
         "build": "likeness.verbs.build:build",
+        "demo": "likeness.verbs.demo:demo",
         "doctor": "likeness.verbs.doctor:doctor",
         "ingest": "likeness.verbs.ingest:ingest",
         "track": "likeness.verbs.track:track",

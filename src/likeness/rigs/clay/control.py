@@ -77,7 +77,7 @@ def control() -> Control:
     partner = (10 - np.arange(20)) % 20
     mirrors.append(np.concatenate([bag[:, partner].ravel(), [count + 120]]))
     for inner, outer in zip(bag, (np.array(MOUTH[0]), *bag[:-1])):
-        faces.append(_strip(outer, inner, flip=False))
+        faces.append(_strip(outer, inner, False, _MOUTH_RIGHT))
     bag_end = count + 120
     last = bag[-1]
     faces.append(np.stack([last, np.roll(last, -1), np.full(20, bag_end)], -1))
@@ -88,19 +88,27 @@ def control() -> Control:
     parts.append(skull.reshape(-1, 3))
     mirrors.append(annulus[:, (-np.arange(36)) % 36].ravel())
     for outer, inner in zip(annulus, (np.array(OVAL), *annulus[:-1])):
-        faces.append(_strip(inner, outer, flip=True))
+        faces.append(_strip(inner, outer, True, _OVAL_RIGHT))
     points, triangles = np.concatenate(parts), np.concatenate(faces)
     partner = np.concatenate(mirrors)
     points = 0.5 * (points + points[partner] * [-1, 1, 1])
     return Control(points, _outwards(points, triangles), partner, lids, bag, bag_end, annulus)
 
 
-def _strip(a: np.ndarray, b: np.ndarray, flip: bool) -> np.ndarray:
-    """Triangles between two closed rings of equally many vertices."""
+def _strip(a: np.ndarray, b: np.ndarray, flip: bool, right: np.ndarray | None = None) -> np.ndarray:
+    """Triangles between two closed rings of equally many vertices. Quads marked in `right` are cut
+    along their other diagonal, so that a ring across the middle plane is symmetric."""
     a1, b1 = np.roll(a, -1), np.roll(b, -1)
-    first, second = np.stack([a, a1, b], -1), np.stack([a1, b1, b], -1)
+    if right is None:
+        right = np.zeros(len(a), bool)
+    first = np.where(right, [a, a1, b1], [a, a1, b]).T
+    second = np.where(right, [a, b1, b], [a1, b1, b]).T
     both = np.concatenate([first, second])
     return both[:, ::-1] if flip else both
+
+
+_MOUTH_RIGHT = np.isin(np.arange(20), [15, 16, 17, 18, 19, 0, 1, 2, 3, 4])
+_OVAL_RIGHT = np.arange(36) >= 18
 
 
 def _face_triangles(facts: Measures) -> np.ndarray:
@@ -111,7 +119,7 @@ def _face_triangles(facts: Measures) -> np.ndarray:
         strip = _strip(np.array(inner), np.array(outer), flip=True)
         faces += [strip, mirror[strip][:, ::-1]]
     for inner, outer in zip(MOUTH[:-1], MOUTH[1:]):
-        faces.append(_strip(np.array(inner), np.array(outer), flip=True))
+        faces.append(_strip(np.array(inner), np.array(outer), True, _MOUTH_RIGHT))
     half = _fill(face)
     faces += [half, mirror[half][:, ::-1]]
     return np.concatenate(faces)

@@ -28,6 +28,7 @@ def clay() -> LinearRig:
     mesh = control()
     smooth = subdivide(mesh.triangles, mesh.mirror, len(mesh.points))
     skin = smooth.matrix @ interpolated(smooth, mesh.points)
+    skin = 0.5 * (skin + skin[smooth.mirror] * [-1, 1, 1])  # to the last bit
     parts = _parts()
     points = np.concatenate([skin, *[p.points for p in parts]])
     starts = np.cumsum([len(skin), *[len(p.points) for p in parts]])[:-1]

@@ -158,7 +158,7 @@ def _blink() -> np.ndarray:
     for v in LOWER_LID:
         handles[v] = _on_sphere(points[v], 0.8)
     for v in UPPER_LID:
-        seam = np.interp(points[v, 0], lower[order, 0], lower[order, 1]) + 0.8
+        seam = np.interp(points[v, 0], lower[order, 0], lower[order, 1]) + 0.5
         handles[v] = _on_sphere(points[v], seam - points[v, 1])
     return _lids_solved(handles)
 

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+import torch
+
+from likeness.captures.synthetic import film
+from likeness.captures.synthetic.motion import perform
+from likeness.captures.synthetic.subject import draw_subject
+from likeness.captures.synthetic.voice import RATE, speak
+from likeness.core.regions import REGION
+from likeness.rigs.clay.shapes import ARKIT
+
+
+@pytest.fixture(scope="module")
+def small():
+    return film(3, frames=5, size=64)
+
+
+def test_the_same_seed_films_the_same_pictures_and_sound(small):
+    again = film(3, frames=5, size=64)
+    assert np.array_equal(small[0][2].rgb8, again[0][2].rgb8)
+    assert torch.equal(small[0].sound.samples, again[0].sound.samples)
+
+
+def test_another_seed_is_another_person(small):
+    other = film(4, frames=5, size=64)
+    assert np.abs(small[0][0].rgb8.astype(int) - other[0][0].rgb8).mean() > 10
+    assert not torch.equal(small[1].identity.directions, other[1].identity.directions)
+
+
+def test_the_true_landmarks_lie_on_the_person(small):
+    capture, truth = small
+    for index in range(len(capture)):
+        alpha = capture.pictures.alpha(index)
+        at = truth.landmarks[index, :468].long()
+        hit = alpha[at[:, 1].clamp(0, 63), at[:, 0].clamp(0, 63)] > 100
+        assert hit.mean() > 0.97
+
+
+def test_the_regions_of_a_portrait_are_all_there(small):
+    labels = set(np.unique(small[0].pictures.regions(0)).tolist())
+    wanted = ("background", "skin", "lips", "brows", "eyes", "irises", "hair", "neck", "clothes")
+    assert {REGION[name] for name in wanted} <= labels
+
+
+def test_the_matte_agrees_with_the_regions(small):
+    alpha, regions = small[0].pictures.alpha(1), small[0].pictures.regions(1)
+    assert (alpha[regions == 0] < 255).mean() > 0.95
+    assert (alpha[regions != 0] > 0).all()
+
+
+def test_loudness_follows_the_mouth():
+    motion = perform(200, 25.0, np.random.default_rng(5))
+    sound = speak(motion, 25.0, np.random.default_rng(6))
+    window = RATE // 25
+    energy = sound.samples[: 200 * window].view(200, window).square().mean(-1).sqrt().numpy()
+    vowels = motion.coefficients[:, ARKIT.index("jawOpen")]
+    assert np.corrcoef(energy, vowels)[0, 1] > 0.4
+    assert sound.samples.abs().max() <= 0.5 + 1e-6
+
+
+def test_eyes_close_fully_in_a_blink_and_coefficients_stay_in_range():
+    motion = perform(250, 25.0, np.random.default_rng(7))
+    assert motion.coefficients.min() >= 0
+    assert motion.coefficients.max() <= 1
+    assert motion.coefficients[:, ARKIT.index("eyeBlinkLeft")].max() > 0.95
+
+
+def test_hair_stands_off_the_scalp_and_shoulders_do_not_follow_the_head():
+    subject = draw_subject(1)
+    assert float(subject.hair_lift.norm(dim=-1).max()) > 0.004
+    assert float(subject.follow[subject.part == 2].max()) == 0
+    assert float(subject.follow[subject.part == 1].min()) == 1

@@ -1,0 +1,140 @@
+"""Laws of the built-in head. Lengths in millimetres."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from likeness.core.regions import REGION
+from likeness.core.rig import Identity, embed
+from likeness.rigs.clay import clay
+from likeness.rigs.clay.control import EYE_CENTRE, EYE_RADIUS
+from likeness.rigs.clay.measures import LOWER_LID, MOUTH, UPPER_LID, measures
+from likeness.rigs.clay.shapes import ARKIT
+
+
+@pytest.fixture(scope="module")
+def rig():
+    return clay()
+
+
+def posed(rig, **coefficients):
+    expression = rig.neutral()
+    values = expression.coefficients.clone()
+    for name, value in coefficients.items():
+        values[ARKIT.index(name)] = value
+    return 1000 * rig.pose_head(rig.rest(), replace(expression, coefficients=values))
+
+
+def normals(rig, vertices):
+    a, b, c = vertices[rig.triangles].unbind(1)
+    return torch.linalg.cross(b - a, c - a)
+
+
+def test_it_has_arkits_shapes_enough_directions_and_a_budget_of_vertices(rig):
+    assert rig.shape_names == ARKIT
+    assert len(set(ARKIT)) == 52
+    assert len(rig.identity_names) >= 40
+    assert 5_000 <= len(rig.template) <= 12_000
+    assert rig.joint_names == ("neck", "jaw", "left_eye", "right_eye")
+
+
+def test_its_skin_is_exactly_symmetric(rig):
+    skin = ~torch.stack(list(rig.parts.values())).any(0)
+    flipped = rig.template[rig.mirror] * torch.tensor([-1.0, 1, 1])
+    assert torch.equal(flipped[skin], rig.template[skin])
+
+
+def test_left_shapes_mirror_right_ones(rig):
+    skin = ~torch.stack(list(rig.parts.values())).any(0)
+    for name in ARKIT:
+        if "Left" in name and name.replace("Left", "Right") in ARKIT and "eyeLook" not in name:
+            left = rig.shape_basis[ARKIT.index(name)]
+            right = rig.shape_basis[ARKIT.index(name.replace("Left", "Right"))]
+            if name in ("jawLeft", "mouthLeft"):
+                continue
+            flipped = left[rig.mirror] * torch.tensor([-1.0, 1, 1])
+            torch.testing.assert_close(flipped[skin], right[skin], atol=1e-6, rtol=0)
+
+
+def test_its_landmarks_are_where_the_measured_face_has_them(rig):
+    mesh = rig.pose(rig.rest(), rig.neutral())
+    points = 1000 * embed(mesh, rig.landmarks("mediapipe478"))[:468]
+    away = (points.double() - torch.from_numpy(measures().landmarks)).norm(dim=-1)
+    assert float(away.square().mean().sqrt()) < 0.3
+
+
+def test_a_blink_closes_the_lid_to_under_a_millimetre(rig):
+    shut = posed(rig, eyeBlinkLeft=1.0)
+    upper, lower = shut[list(UPPER_LID)], shut[list(LOWER_LID)]
+    steps = torch.linspace(0, 1, 20)[:, None]
+    line = torch.cat([a + steps * (b - a) for a, b in zip(lower[:-1], lower[1:], strict=True)])
+    gap = torch.cdist(upper, line).amin(-1)
+    assert float(gap.max()) < 1.0
+    assert float(gap.mean()) < 1.0
+
+
+def test_lids_never_sink_into_the_eyeball(rig):
+    centre = torch.from_numpy(EYE_CENTRE).float()
+    margin = list(UPPER_LID + LOWER_LID)
+    for share in (0.0, 0.5, 1.0):
+        for name in ("eyeBlinkLeft", "eyeSquintLeft", "eyeWideLeft"):
+            lids = posed(rig, **{name: share})[margin]
+            assert float((lids - centre).norm(dim=-1).min()) > EYE_RADIUS
+
+
+def test_jaw_open_opens_the_lips_by_thirty_millimetres(rig):
+    opened = posed(rig, jawOpen=1.0)
+    upper, lower = opened[MOUTH[0][15]], opened[MOUTH[0][5]]
+    assert float((upper - lower).norm()) >= 30
+
+
+def test_closing_the_mouth_undoes_the_jaws_gap(rig):
+    both = posed(rig, jawOpen=1.0, mouthClose=1.0)
+    assert float((both[MOUTH[0][15]] - both[MOUTH[0][5]]).norm()) < 6
+
+
+@pytest.mark.parametrize("name", ARKIT)
+def test_nothing_turns_inside_out_at_full_strength(rig, name):
+    shape = {name: 1.0}
+    if name == "mouthClose":  # says how lips close while the jaw is open; alone it means nothing
+        shape["jawOpen"] = 1.0
+    rest, moved = normals(rig, posed(rig)), normals(rig, posed(rig, **shape))
+    turned = (rest * moved).sum(-1) < 0
+    region = rig.regions[rig.triangles].mode(-1).values
+    hidden = (region == REGION["mouth"]) | (region == REGION["irises"]) | (region == REGION["eyes"])
+    lids = torch.zeros(len(rig.template), dtype=torch.bool)
+    near = (rig.template * 1000 - torch.tensor([31.5, 2.0, 5.0])).abs()
+    mirror = (rig.template * 1000 - torch.tensor([-31.5, 2.0, 5.0])).abs()
+    box = torch.tensor([22.0, 18.0, 24.0])
+    lids |= (near < box).all(-1) | (mirror < box).all(-1)
+    seen = turned & ~hidden & ~lids[rig.triangles].any(-1)
+    assert int(seen.sum()) <= 40, f"{int(seen.sum())} triangles turned"
+
+
+def test_looking_left_turns_both_pupils_to_the_persons_left(rig):
+    rest, looking = posed(rig), posed(rig, eyeLookOutLeft=1.0, eyeLookInRight=1.0)
+    for name in ("left_eye", "right_eye"):
+        eye = rig.parts[name]
+        front = rest[eye][:, 2].argmax()
+        assert float((looking[eye] - rest[eye])[front, 0]) > 4
+
+
+def test_random_people_keep_their_faces_right_side_out(rig):
+    g = torch.Generator().manual_seed(0)
+    rest = normals(rig, posed(rig))
+    for _ in range(8):
+        who = Identity("clay", 0.8 * torch.randn(len(rig.identity_names), generator=g))
+        vertices = 1000 * rig.shaped(who)
+        turned = ((rest * normals(rig, vertices)).sum(-1) < 0).float().mean()
+        assert float(turned) < 0.01
+
+
+def test_uv_triangles_lie_in_the_square_and_few_are_flipped(rig):
+    assert rig.uv.min() >= 0
+    assert rig.uv.max() <= 1
+    a, b, c = rig.uv[rig.uv_triangles].unbind(1)
+    area = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
+    skin = (rig.triangles < 4600).all(-1)
+    sign = torch.sign(area[skin])
+    assert min((sign > 0).float().mean(), (sign < 0).float().mean()) < 0.12
