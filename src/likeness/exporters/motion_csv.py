@@ -36,7 +36,7 @@ ORDER = (
 _TURNS = ("Yaw", "Pitch", "Roll")
 _ANGLES = tuple(f"{part}{turn}" for part in ("Head", "LeftEye", "RightEye") for turn in _TURNS)
 _HEAD = ("Timecode", "BlendshapeCount")
-_DIGITS = 10
+_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class MotionCsv:
 
 
 def write_motion_csv(path: str | Path, motion: Motion) -> None:
-    """Ten digits after the point. A rig without the 52 coefficients is refused.
+    """Six digits after the point. A rig without the 52 coefficients is refused.
 
     Head angles are of `world_from_head`: yaw about up, pitch about the ears' axis, roll about the
     nose. Eye angles are those of the joints on top of what the coefficients imply.

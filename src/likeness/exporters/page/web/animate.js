@@ -1,0 +1,257 @@
+// From an expression to splats in the world: what the avatar does in Python, evaluated here.
+import { IDENTITY, multiply, inverse, fromAxisAngle, exponential, quaternion, axisAngle } from "./algebra.js";
+
+const TURN = 3; // how a radian of head or torso counts among the features
+const SHIFT = 5; // and a metre of the torso against the head
+export const STRIDE = 16; // numbers a splat: place, opacity; rotation; scale, 0; colour, 0
+
+// Buffers that are filled anew for every moment, and the shapes with their zeros left out.
+export function prepare(model) {
+  const vertices = model.template.length / 3;
+  return {
+    shapes: sparseShapes(model, vertices),
+    skinned: skinnedVertices(model, vertices),
+    vertices: new Float32Array(model.template.length + 9),
+    motion: new Float32Array(model.shapes_of.motion_atlas[1]),
+    shade: new Float32Array(model.shapes_of.shade_atlas[1]),
+    splats: new Float32Array(model.count * STRIDE),
+  };
+}
+
+export function neutral(model) {
+  return {
+    coefficients: new Float32Array(model.shape_names.length),
+    joints: new Float32Array(3 * model.joint_names.length),
+    head: Array.from(model.rest_head),
+    torso: multiply(Array.from(model.rest_head), Array.from(model.rest_torso)),
+    personal: null,
+  };
+}
+
+// Fills `work.splats` for one expression.
+export function pose(model, work, expression) {
+  const correction = linear(features(model, expression), model.regression_mean,
+    model.regression_weights, model.regression_bias, model.regression_low, model.regression_high);
+  const moved = corrected(model, expression, correction);
+  const code = linear(features(model, moved), model.code_mean, model.code_directions, null,
+    model.code_low, model.code_high);
+  mix(work.motion, code, model.motion_atlas);
+  mix(work.shade, code, model.shade_atlas);
+  shapeVertices(model, work, moved);
+  carry(model, work, moved);
+  return work.splats;
+}
+
+export function torsoInHead(expression) {
+  return expression.torso ? multiply(inverse(expression.head), expression.torso) : IDENTITY;
+}
+
+export function features(model, expression) {
+  const modes = expression.personal ?? new Float32Array(model.personal);
+  const turn = axisAngle(multiply(inverse(model.rest_head), expression.head));
+  const torso = multiply(torsoInHead(expression), inverse(model.rest_torso));
+  return [
+    ...expression.coefficients, ...modes, ...expression.joints,
+    ...turn.map((value) => TURN * value),
+    ...axisAngle(torso).map((value) => TURN * value),
+    SHIFT * torso[3], SHIFT * torso[7], SHIFT * torso[11],
+  ];
+}
+
+// (values - mean) times a matrix, plus a bias, held within what training showed.
+function linear(values, mean, matrix, bias, low, high) {
+  const width = low.length;
+  const out = bias ? Float64Array.from(bias) : new Float64Array(width);
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i] - mean[i];
+    if (value === 0) continue;
+    for (let j = 0; j < width; j++) out[j] += value * matrix[i * width + j];
+  }
+  for (let j = 0; j < width; j++) out[j] = Math.max(Math.min(out[j], high[j]), low[j]);
+  return out;
+}
+
+function corrected(model, expression, by) {
+  const codes = expression.coefficients.length;
+  return {
+    joints: expression.joints,
+    head: multiply(expression.head, exponential(by)),
+    torso: expression.torso ?? expression.head,
+    coefficients: expression.coefficients.map((value, i) => value + by[6 + i]),
+    personal: expression.personal && expression.personal.map((v, i) => v + by[6 + codes + i]),
+  };
+}
+
+function mix(out, code, atlas) {
+  out.fill(0);
+  for (let k = 0; k < code.length; k++) {
+    const weight = code[k];
+    if (weight === 0) continue;
+    const row = k * out.length;
+    for (let i = 0; i < out.length; i++) out[i] += weight * atlas[row + i];
+  }
+}
+
+function sparseShapes(model, vertices) {
+  const made = [];
+  for (let e = 0; e < model.shapes_of.shapes[0]; e++) {
+    const index = [];
+    const values = [];
+    for (let v = 0; v < vertices; v++) {
+      const at = 3 * (e * vertices + v);
+      const [x, y, z] = [model.shapes[at], model.shapes[at + 1], model.shapes[at + 2]];
+      if (Math.abs(x) + Math.abs(y) + Math.abs(z) < 1e-6) continue;
+      index.push(3 * v);
+      values.push(x, y, z);
+    }
+    made.push({ index: Uint32Array.from(index), values: Float32Array.from(values) });
+  }
+  return made;
+}
+
+function skinnedVertices(model, vertices) {
+  const joints = model.joint_names.length;
+  const found = [];
+  for (let v = 0; v < vertices; v++) {
+    let total = 0;
+    for (let j = 0; j < joints; j++) total += Math.abs(model.skin[v * joints + j]);
+    if (total > 1e-4) found.push(v);
+  }
+  return Uint32Array.from(found);
+}
+
+function shapeVertices(model, work, expression) {
+  const out = work.vertices;
+  out.set(model.template);
+  out.set([0, 0, 0, 1, 0, 0, 0, 1, 0], model.template.length); // the frame of the head itself
+  const weights = [...expression.coefficients, ...(expression.personal ?? [])];
+  weights.forEach((weight, e) => {
+    if (weight === 0) return;
+    const { index, values } = work.shapes[e];
+    for (let i = 0; i < index.length; i++) {
+      out[index[i]] += weight * values[3 * i];
+      out[index[i] + 1] += weight * values[3 * i + 1];
+      out[index[i] + 2] += weight * values[3 * i + 2];
+    }
+  });
+  skin(model, work, jointMotions(model, expression));
+}
+
+function jointMotions(model, expression) {
+  const joints = model.joint_names.length;
+  const angles = Array.from(expression.joints);
+  expression.coefficients.forEach((weight, e) => {
+    for (let i = 0; i < 3 * joints; i++) angles[i] += weight * model.shape_joints[e * 3 * joints + i];
+  });
+  const motions = [];
+  for (let j = 0; j < joints; j++) {
+    const place = model.joints.subarray(3 * j, 3 * j + 3);
+    const turn = fromAxisAngle(angles.slice(3 * j, 3 * j + 3));
+    for (let r = 0; r < 3; r++) {
+      turn[4 * r + 3] = place[r]
+        - (turn[4 * r] * place[0] + turn[4 * r + 1] * place[1] + turn[4 * r + 2] * place[2]);
+    }
+    motions.push(model.parents[j] < 0 ? turn : multiply(motions[model.parents[j]], turn));
+  }
+  return motions;
+}
+
+function skin(model, work, motions) {
+  const joints = motions.length;
+  const out = work.vertices;
+  for (const v of work.skinned) {
+    const [x, y, z] = [out[3 * v], out[3 * v + 1], out[3 * v + 2]];
+    for (let j = 0; j < joints; j++) {
+      const weight = model.skin[v * joints + j];
+      if (weight === 0) continue;
+      const m = motions[j];
+      for (let r = 0; r < 3; r++) {
+        const moved = m[4 * r] * x + m[4 * r + 1] * y + m[4 * r + 2] * z + m[4 * r + 3];
+        out[3 * v + r] += weight * (moved - (r === 0 ? x : r === 1 ? y : z));
+      }
+    }
+  }
+}
+
+function drawn(atlas, model, i, channels, channel) {
+  let sum = 0;
+  for (let k = 0; k < 4; k++) {
+    sum += model.cell_weights[4 * i + k] * atlas[channels * model.cells[4 * i + k] + channel];
+  }
+  return sum;
+}
+
+// Every splat from its triangle into the world, shaded.
+function carry(model, work, expression) {
+  const { head } = expression;
+  const torso = multiply(head, multiply(torsoInHead(expression), inverse(model.rest_torso)));
+  const [qh, qt] = [quaternion(head), quaternion(torso)];
+  const out = work.splats;
+  const axes = new Float64Array(16);
+  const place = new Float64Array(3);
+  for (let i = 0; i < model.count; i++) {
+    triangle(model, work.vertices, i, axes, place);
+    for (let c = 0; c < 3; c++) place[c] += drawn(work.motion, model, i, 3, c);
+    const follow = model.follow[i];
+    const at = STRIDE * i;
+    for (let r = 0; r < 3; r++) {
+      const with_head = head[4 * r] * place[0] + head[4 * r + 1] * place[1]
+        + head[4 * r + 2] * place[2] + head[4 * r + 3];
+      const with_torso = torso[4 * r] * place[0] + torso[4 * r + 1] * place[1]
+        + torso[4 * r + 2] * place[2] + torso[4 * r + 3];
+      out[at + r] = with_torso + follow * (with_head - with_torso);
+    }
+    out[at + 3] = 1 / (1 + Math.exp(-(model.opacity[i] + drawn(work.shade, model, i, 5, 4))));
+    const turn = qt.map((value, k) => value + follow * (qh[k] - value));
+    const local = hamilton(quaternion(axes), model.rotation.subarray(4 * i, 4 * i + 4));
+    out.set(hamilton(turn, local), at + 4);
+    const wider = drawn(work.shade, model, i, 5, 3);
+    for (let c = 0; c < 3; c++) {
+      out[at + 8 + c] = Math.exp(model.log_scale[3 * i + c] + wider);
+      out[at + 12 + c] = model.colour[3 * i + c] + drawn(work.shade, model, i, 5, c);
+    }
+  }
+}
+
+function hamilton(a, b) {
+  return [
+    a[0] * b[0] - a[1] * b[1] - a[2] * b[2] - a[3] * b[3],
+    a[0] * b[1] + a[1] * b[0] + a[2] * b[3] - a[3] * b[2],
+    a[0] * b[2] - a[1] * b[3] + a[2] * b[0] + a[3] * b[1],
+    a[0] * b[3] + a[1] * b[2] - a[2] * b[1] + a[3] * b[0],
+  ];
+}
+
+// Axes of a splat's triangle (first edge, in-plane normal, face normal; as columns) and its place.
+function triangle(model, vertices, i, axes, place) {
+  const a = 3 * model.corners[3 * i];
+  const b = 3 * model.corners[3 * i + 1];
+  const c = 3 * model.corners[3 * i + 2];
+  const ex = vertices[b] - vertices[a];
+  const ey = vertices[b + 1] - vertices[a + 1];
+  const ez = vertices[b + 2] - vertices[a + 2];
+  const sx = vertices[c] - vertices[a];
+  const sy = vertices[c + 1] - vertices[a + 1];
+  const sz = vertices[c + 2] - vertices[a + 2];
+  let [nx, ny, nz] = [ey * sz - ez * sy, ez * sx - ex * sz, ex * sy - ey * sx];
+  const square = nx * nx + ny * ny + nz * nz;
+  const edges = ex * ex + ey * ey + ez * ez;
+  let [fx, fy, fz] = [1, 0, 0];
+  if (square <= 1e-10 * edges * (sx * sx + sy * sy + sz * sz) + 1e-30) {
+    [nx, ny, nz] = [0, 0, 1];
+  } else {
+    const n = 1 / Math.sqrt(square);
+    const f = 1 / Math.sqrt(edges);
+    [nx, ny, nz, fx, fy, fz] = [nx * n, ny * n, nz * n, ex * f, ey * f, ez * f];
+  }
+  const [gx, gy, gz] = [ny * fz - nz * fy, nz * fx - nx * fz, nx * fy - ny * fx];
+  axes[0] = fx; axes[1] = gx; axes[2] = nx;
+  axes[4] = fy; axes[5] = gy; axes[6] = ny;
+  axes[8] = fz; axes[9] = gz; axes[10] = nz;
+  const [u, v, w] = [model.weights[3 * i], model.weights[3 * i + 1], model.weights[3 * i + 2]];
+  const [p, q, r] = [model.offset[3 * i], model.offset[3 * i + 1], model.offset[3 * i + 2]];
+  for (let k = 0; k < 3; k++) {
+    place[k] = u * vertices[a + k] + v * vertices[b + k] + w * vertices[c + k]
+      + axes[4 * k] * p + axes[4 * k + 1] * q + axes[4 * k + 2] * r;
+  }
+}
