@@ -28,6 +28,7 @@ def track(
         focal: Focal length in pixels of the capture's pictures, when you know it.
         person: Which person, counted from the left, when there are several.
     """
+    model = RIGS.load(rig)
     recording = open_capture(capture)
     out = Path(out)
     with only_one(out):
@@ -39,5 +40,5 @@ def track(
                 )
         else:
             settings = TRACKERS.load(using)(focal=focal, person=person)
-            found = settings.track(recording, RIGS.load(rig)(), out)
+            found = settings.track(recording, model(), out)
         write_track(out, found)
