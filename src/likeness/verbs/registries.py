@@ -2,6 +2,7 @@
 
 from likeness.captures import CAPTURES
 from likeness.core.registry import Registry
+from likeness.exporters import EXPORTERS
 from likeness.methods import METHODS
 from likeness.rigs import RIGS
 from likeness.trackers import TRACKERS
@@ -9,4 +10,4 @@ from likeness.verbs import VERBS
 
 
 def registries() -> list[Registry]:
-    return [VERBS, CAPTURES, RIGS, TRACKERS, METHODS]
+    return [VERBS, CAPTURES, RIGS, TRACKERS, METHODS, EXPORTERS]

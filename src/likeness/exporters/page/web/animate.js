@@ -173,53 +173,77 @@ function skin(model, work, motions) {
   }
 }
 
-function drawn(atlas, model, i, channels, channel) {
-  let sum = 0;
-  for (let k = 0; k < 4; k++) {
-    sum += model.cell_weights[4 * i + k] * atlas[channels * model.cells[4 * i + k] + channel];
+// The weighted sum of a splat's four cells of an atlas, channel by channel.
+function drawn(atlas, model, i, channels, out) {
+  for (let c = 0; c < channels; c++) out[c] = 0;
+  for (let k = 4 * i; k < 4 * i + 4; k++) {
+    const weight = model.cell_weights[k];
+    const at = channels * model.cells[k];
+    for (let c = 0; c < channels; c++) out[c] += weight * atlas[at + c];
   }
-  return sum;
 }
 
-// Every splat from its triangle into the world, shaded.
+// Every splat from its triangle into the world, shaded. No allocation inside the loop.
 function carry(model, work, expression) {
   const { head } = expression;
   const torso = multiply(head, multiply(torsoInHead(expression), inverse(model.rest_torso)));
   const [qh, qt] = [quaternion(head), quaternion(torso)];
   const out = work.splats;
-  const axes = new Float64Array(16);
+  const axes = new Float64Array(11);
   const place = new Float64Array(3);
+  const shift = new Float64Array(3);
+  const shade = new Float64Array(5);
+  const turn = new Float64Array(4);
   for (let i = 0; i < model.count; i++) {
     triangle(model, work.vertices, i, axes, place);
-    for (let c = 0; c < 3; c++) place[c] += drawn(work.motion, model, i, 3, c);
+    drawn(work.motion, model, i, 3, shift);
+    drawn(work.shade, model, i, 5, shade);
     const follow = model.follow[i];
     const at = STRIDE * i;
+    const x = place[0] + shift[0];
+    const y = place[1] + shift[1];
+    const z = place[2] + shift[2];
     for (let r = 0; r < 3; r++) {
-      const with_head = head[4 * r] * place[0] + head[4 * r + 1] * place[1]
-        + head[4 * r + 2] * place[2] + head[4 * r + 3];
-      const with_torso = torso[4 * r] * place[0] + torso[4 * r + 1] * place[1]
-        + torso[4 * r + 2] * place[2] + torso[4 * r + 3];
+      const k = 4 * r;
+      const with_head = head[k] * x + head[k + 1] * y + head[k + 2] * z + head[k + 3];
+      const with_torso = torso[k] * x + torso[k + 1] * y + torso[k + 2] * z + torso[k + 3];
       out[at + r] = with_torso + follow * (with_head - with_torso);
+      out[at + 8 + r] = Math.exp(model.log_scale[3 * i + r] + shade[3]);
+      out[at + 12 + r] = model.colour[3 * i + r] + shade[r];
     }
-    out[at + 3] = 1 / (1 + Math.exp(-(model.opacity[i] + drawn(work.shade, model, i, 5, 4))));
-    const turn = qt.map((value, k) => value + follow * (qh[k] - value));
-    const local = hamilton(quaternion(axes), model.rotation.subarray(4 * i, 4 * i + 4));
-    out.set(hamilton(turn, local), at + 4);
-    const wider = drawn(work.shade, model, i, 5, 3);
-    for (let c = 0; c < 3; c++) {
-      out[at + 8 + c] = Math.exp(model.log_scale[3 * i + c] + wider);
-      out[at + 12 + c] = model.colour[3 * i + c] + drawn(work.shade, model, i, 5, c);
-    }
+    out[at + 3] = 1 / (1 + Math.exp(-(model.opacity[i] + shade[4])));
+    axesToQuaternion(axes, turn);
+    hamilton(turn, 0, model.rotation, 4 * i, out, at + 4);
+    for (let k = 0; k < 4; k++) turn[k] = qt[k] + follow * (qh[k] - qt[k]);
+    hamilton(turn, 0, out, at + 4, out, at + 4);
   }
 }
 
-function hamilton(a, b) {
-  return [
-    a[0] * b[0] - a[1] * b[1] - a[2] * b[2] - a[3] * b[3],
-    a[0] * b[1] + a[1] * b[0] + a[2] * b[3] - a[3] * b[2],
-    a[0] * b[2] - a[1] * b[3] + a[2] * b[0] + a[3] * b[1],
-    a[0] * b[3] + a[1] * b[2] - a[2] * b[1] + a[3] * b[0],
-  ];
+// The rotation b, then a; each four numbers from an offset on. `out` may be b.
+function hamilton(a, i, b, j, out, k) {
+  const [aw, ax, ay, az] = [a[i], a[i + 1], a[i + 2], a[i + 3]];
+  const [bw, bx, by, bz] = [b[j], b[j + 1], b[j + 2], b[j + 3]];
+  out[k] = aw * bw - ax * bx - ay * by - az * bz;
+  out[k + 1] = aw * bx + ax * bw + ay * bz - az * by;
+  out[k + 2] = aw * by - ax * bz + ay * bw + az * bx;
+  out[k + 3] = aw * bz + ax * by - ay * bx + az * bw;
+}
+
+// As `quaternion`, without allocation and without a preferred sign: splats look alike either way.
+function axesToQuaternion(m, q) {
+  const ww = 1 + m[0] + m[5] + m[10];
+  const xx = 1 + m[0] - m[5] - m[10];
+  const yy = 1 - m[0] + m[5] - m[10];
+  const zz = 1 - m[0] - m[5] + m[10];
+  const [a, b, c] = [m[9] - m[6], m[2] - m[8], m[4] - m[1]];
+  const [d, e, f] = [m[1] + m[4], m[2] + m[8], m[6] + m[9]];
+  const best = Math.max(ww, xx, yy, zz);
+  const size = 0.5 / Math.sqrt(best);
+  if (best === ww) { q[0] = ww; q[1] = a; q[2] = b; q[3] = c; }
+  else if (best === xx) { q[0] = a; q[1] = xx; q[2] = d; q[3] = e; }
+  else if (best === yy) { q[0] = b; q[1] = d; q[2] = yy; q[3] = f; }
+  else { q[0] = c; q[1] = e; q[2] = f; q[3] = zz; }
+  for (let k = 0; k < 4; k++) q[k] *= size;
 }
 
 // Axes of a splat's triangle (first edge, in-plane normal, face normal; as columns) and its place.

@@ -1,0 +1,135 @@
+"""`likeness verify`: what a file says about how it was made."""
+
+import json
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from likeness.core.errors import BadInput
+from likeness.core.files import read_any_json
+from likeness.core.media import SYNTHETIC
+from likeness.exporters.notes import KEY
+
+_HEAD = 1 << 16  # bytes at the start of a file in which its comments are
+_VIDEO = (".mp4", ".mov", ".webm", ".mkv")
+
+
+def verify(file: Path) -> str:
+    """Read the mark of synthetic media back from a picture, video, mesh, splat file or page.
+
+    Args:
+        file: Any exported file. Formats without room for words keep the mark in FILE.json.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise BadInput(f"There is no file {file}.")
+    found = mark(file)
+    if found is None:
+        return f"{file}: no mark was found. That does not mean that the file is not synthetic."
+    synthetic = found.get("digitalSourceType") == SYNTHETIC
+    lines = [f"{file}: {'marked as synthetic media' if synthetic else 'carries a mark'}."]
+    for key in ("generator", "subject", "consent", "comment", "digitalSourceType"):
+        if found.get(key):
+            lines.append(f"  {key}: {found[key]}")
+    return "\n".join(lines)
+
+
+def mark(file: Path) -> dict[str, Any] | None:
+    """The note in a file, from inside it or from the file beside it; None when there is none."""
+    suffix = file.suffix.lower()
+    reader = _READERS.get(suffix, _comment)
+    try:
+        found = _video(file) if suffix in _VIDEO else reader(file)
+    except (OSError, ValueError, KeyError, struct.error, EOFError) as error:
+        raise BadInput(f"{file} is damaged or not what its name says ({error}).") from error
+    if found is None and (beside := Path(f"{file}.json")).is_file():
+        found = _json(beside)
+    return found
+
+
+def _glb(file: Path) -> dict[str, Any] | None:
+    with file.open("rb") as stream:
+        magic, _, _, length, kind = struct.unpack("<4sIII4s", stream.read(20))
+        if magic != b"glTF" or kind != b"JSON":
+            raise ValueError("no glTF header")
+        document = json.loads(stream.read(length))
+    return document.get("asset", {}).get("extras", {}).get(KEY)
+
+
+def _page(file: Path) -> dict[str, Any] | None:
+    text = file.read_text(encoding="utf-8", errors="replace")[:_HEAD]
+    found = re.search(r'<script type="application/ld\+json" id="about">(.*?)</script>', text)
+    return json.loads(found[1]) if found else None
+
+
+def _json(file: Path) -> dict[str, Any] | None:
+    data = read_any_json(file)
+    return data.get(KEY) if isinstance(data, dict) else None
+
+
+def _npz(file: Path) -> dict[str, Any] | None:
+    with np.load(file, allow_pickle=False) as arrays:
+        return json.loads(str(arrays[KEY])) if KEY in arrays.files else None
+
+
+def _spz(file: Path) -> dict[str, Any] | None:
+    with file.open("rb") as stream:
+        head = stream.read(_HEAD)
+    if head[:2] != b"\x1f\x8b" or not head[3] & 0x10:
+        return None
+    return _after_key(head[10 : head.index(b"\0", 10)])
+
+
+def _comment(file: Path) -> dict[str, Any] | None:
+    with file.open("rb") as stream:
+        return _after_key(stream.read(_HEAD))
+
+
+def _after_key(data: bytes) -> dict[str, Any] | None:
+    found = re.search(rb"\b%s (\{.*?\})\r?(?:\n|$)" % KEY.encode(), data)
+    return json.loads(found[1]) if found else None
+
+
+def _picture(file: Path) -> dict[str, Any] | None:
+    try:
+        with Image.open(file) as picture:
+            picture.load()
+            about = {str(k): v for k, v in picture.info.items() if isinstance(v, str)}
+    except UnidentifiedImageError as error:
+        raise ValueError("no picture") from error
+    if "digitalSourceType" not in about:
+        return None
+    note = about.get("Comment", "")
+    told = json.loads(note) if note.startswith("{") else {"comment": note}
+    return {**told, "digitalSourceType": about["digitalSourceType"]}
+
+
+def _video(file: Path) -> dict[str, Any] | None:
+    try:
+        with av.open(str(file)) as container:
+            about = {k.lower(): v for k, v in container.metadata.items()}
+    except av.FFmpegError as error:
+        raise ValueError(str(error)) from error
+    if "digital_source_type" not in about:
+        return None
+    return {
+        "digitalSourceType": about["digital_source_type"],
+        "comment": about.get("comment", ""),
+    }
+
+
+_READERS = {
+    ".glb": _glb,
+    ".html": _page,
+    ".json": _json,
+    ".npz": _npz,
+    ".spz": _spz,
+    ".png": _picture,
+    ".webp": _picture,
+    ".gif": _picture,
+}
