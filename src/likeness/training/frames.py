@@ -87,3 +87,10 @@ def clean_backdrop(capture: Capture, track: Track) -> Float[Tensor, "H W 3"]:
         if found is not None:
             return torch.from_numpy(found).float() / 255
     return torch.full((track.cameras.height, track.cameras.width, 3), 0.5)
+
+
+def matte_of(capture: Capture, track: Track, index: int) -> Float[Tensor, "H W"] | None:
+    """How much of each pixel is the person: the track's matte, else the capture's own."""
+    found = track.maps.alpha(index) if track.maps is not None else None
+    found = capture.pictures.alpha(index) if found is None else found
+    return None if found is None else torch.from_numpy(found).float() / 255

@@ -22,8 +22,9 @@ from likeness.methods.nerface.network import Field, Shape
 from likeness.methods.nerface.rendering import Draws, look_twice
 from likeness.nn.subject import subject_of
 from likeness.training.adam import Adam
-from likeness.training.frames import clean_backdrop, trainable_frames
+from likeness.training.frames import clean_backdrop, matte_of, trainable_frames
 
+_BEHIND = 0.05  # the backdrop is learned only where the matte is below this
 _MIDDLE = (0.0, -0.05, -0.06)  # of a head and its neck, seen from between the eyes, in metres
 
 
@@ -37,6 +38,7 @@ class View:
     pixels: Float[Tensor, "R 2"]
     flat: Float[Tensor, " R"]
     rgb: Float[Tensor, "R 3"]
+    alpha: Float[Tensor, " R"]
     draws: Draws
 
 
@@ -80,6 +82,8 @@ class Nerface:
     """Steps for that; none takes all of them."""
     code_weight: float = 0.005
     """Weight of the length of a frame's code."""
+    mask: float = 0.05
+    """Weight of the matte, where there is one; the paper has no such term."""
     latent_reg: str = "norm"
     """norm, as released; or weight_decay (squares of all codes), as the paper says."""
     box_share: float = 0.9
@@ -164,6 +168,13 @@ class Nerface:
         flat = torch.multinomial(weights.flatten(), count, generator=generator)
         at = torch.stack([flat % width, flat // width], -1) + 0.5
         seen = torch.from_numpy(rgb.reshape(-1, 3)[flat.numpy()]).float() / 255
+        matte = matte_of(capture, track, index)
+        if matte is None and self.mask > 0:
+            raise BadInput(
+                f"Frame {index} of {capture.name!r} has no matte. Run `likeness track`, or set "
+                "mask=0."
+            )
+        alpha = torch.ones(count) if matte is None else matte.flatten()[flat]
         first, second = (count, self.coarse), (count, self.coarse + self.fine)
         draws = Draws(
             torch.rand(first, generator=generator),
@@ -171,7 +182,7 @@ class Nerface:
             torch.randn(first, generator=generator),
             torch.randn(second, generator=generator),
         )
-        return View(row, camera, take(track.expressions, index), at, flat, seen, draws)
+        return View(row, camera, take(track.expressions, index), at, flat, seen, alpha, draws)
 
     def optimizer(self, avatar: NerfaceAvatar) -> Optimizer:
         fields = [*avatar.coarse.parameters()]
@@ -184,7 +195,8 @@ class Nerface:
     def losses(self, avatar: NerfaceAvatar, view: View, step: int) -> dict[str, Tensor]:
         """Squares of both passes, and the length of the frame's code."""
         code = avatar.codes[view.row]
-        backdrop = avatar.backdrop.view(-1, 3)[view.flat]
+        backdrop = avatar.backdrop.reshape(-1, 3)[view.flat]
+        backdrop = torch.where((view.alpha < _BEHIND)[:, None], backdrop, backdrop.detach())
         rays = avatar.rays(view.camera, view.expression, view.pixels)
         first, second = look_twice(
             avatar.coarse, avatar.fine, rays, avatar.condition(view.expression, code), backdrop,
@@ -193,6 +205,8 @@ class Nerface:
         losses = {"coarse": (first.rgb - view.rgb).square().mean()}
         if second is not first:
             losses["fine"] = (second.rgb - view.rgb).square().mean()
+        if self.mask > 0:
+            losses["matte"] = self.mask * (1 - second.behind - view.alpha).abs().mean()
         if self.latent_reg == "norm":
             losses["code"] = self.code_weight * length(code)
         else:
@@ -226,7 +240,7 @@ def paper() -> Nerface:
     """As published and released, on data in the authors' units."""
     return Nerface(
         steps=400_000, rays=2048, coarse=64, fine=64, width=256, colour_width=128, octaves=10,
-        near=0.2, far=0.8, rate=5e-4, decay=0.1, decay_steps=250_000, clamp=False,
+        near=0.2, far=0.8, rate=5e-4, decay=0.1, decay_steps=250_000, clamp=False, mask=0.0,
         torso=False, learn_backdrop=False,
     )  # fmt: skip
 

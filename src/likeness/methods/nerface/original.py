@@ -93,6 +93,7 @@ def settings_of(config: dict[str, Any], direction: str = "released") -> Nerface:
         direction=direction,
         inverse=bool(run.get("lindisp", False)),
         clamp=False,
+        mask=0.0,
         torso=False,
         learn_backdrop=False,
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from likeness.core.avatar import Picture
@@ -144,28 +144,44 @@ class BlendAvatar(nn.Module):
     def samples(self, rays: Rays, jitter: Float[Tensor, "R J"] | None = None) -> Samples:
         near, far = ray_box(rays.origins, rays.directions, self.box)
         far = torch.where(far > near, far, -torch.inf)
-        # an unmeasured grid is all of one value, and none of it empty
-        even = bool((self.grid == self.grid.flatten()[0]).all())
-        occupied = is_occupied(self.grid, mean=0.0 if even else None)
-        stride = self.walk.stride
         return march(
-            rays.origins, rays.directions, near.clamp(min=_NEAR), far, occupied, self.box, stride,
-            jitter,
+            rays.origins, rays.directions, near.clamp(min=_NEAR), far, self.occupied(), self.box,
+            self.walk.stride, jitter,
         )  # fmt: skip
+
+    def occupied(self) -> Bool[Tensor, "X Y Z"]:
+        """Where there may be something. A grid that was never measured is all of one value, and
+        none of it empty."""
+        even = bool((self.grid == self.grid.flatten()[0]).all())
+        return is_occupied(self.grid, mean=0.0 if even else None)
 
     def forward(
         self, rays: Rays, blend: Float[Tensor, "B K"], jitter: Float[Tensor, "R J"] | None = None
     ) -> Composite:
         """Colour (premultiplied) and opacity of rays, with gradients."""
         walked = self.samples(rays, jitter)
-        direction = rays.directions[walked.ray]
+        direction, head = rays.directions[walked.ray], rays.head[walked.ray]
         places = rays.origins[walked.ray] + walked.t[:, None] * direction
-        density, colour = self.field(
-            unit(places, self.box).clamp(0, 1), direction, blend, rays.head[walked.ray]
-        )
+        points = unit(places, self.box).clamp(0, 1)
+        lit, offsets = self._lit(points, blend, head, walked)
+        density, colour = self.field(points[lit], direction[lit], blend, head[lit])
         return composite_packed(
-            density, walked.step, colour, walked.offsets, walked.t, self.walk.floor
+            density, walked.step[lit], colour, offsets, walked.t[lit], self.walk.floor
         )
+
+    @torch.no_grad()
+    def _lit(
+        self, points: Tensor, blend: Tensor, head: Tensor, walked: Samples
+    ) -> tuple[Tensor, Tensor]:
+        """Which samples any light reaches, and where each ray's begin among them. The others count
+        nothing and pass no gradient, so nothing is lost by leaving them out."""
+        density, _ = self.field.measure(points, blend, head)
+        thickness = (density * walked.step).double()
+        before = thickness.cumsum(0) - thickness
+        first = before[walked.offsets[:-1].clamp(max=max(len(before) - 1, 0))[walked.ray]]
+        lit = (torch.exp(first - before) >= self.walk.floor).nonzero()[:, 0]
+        counts = torch.bincount(walked.ray[lit], minlength=len(walked.offsets) - 1)
+        return lit, torch.nn.functional.pad(counts.cumsum(0), (1, 0))
 
     @torch.no_grad()
     def draw(self, rays: Rays, blend: Float[Tensor, "B K"]) -> Progress:
@@ -257,6 +273,9 @@ class BlendAvatar(nn.Module):
         front = torch.nn.functional.normalize(-turn[:, 2], dim=0).expand_as(places)
         density, colour = self.field(places, front, self.blend(expression)[None])
         inside = ((places >= 0) & (places <= 1)).all(-1)
+        last = torch.tensor(self.grid.shape, device=places.device) - 1
+        vertex = (places * last + 0.5).long().clamp(min=0)
+        inside &= self.occupied()[tuple(torch.minimum(vertex, last).unbind(-1))]
         return torch.where(inside, density * self.scale, 0), colour
 
     def bounds(self, expression: Expression) -> Float[Tensor, "2 3"]:

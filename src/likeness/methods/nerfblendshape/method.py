@@ -25,8 +25,9 @@ from likeness.nn.subject import subject_of
 from likeness.ops.image import perceptual
 from likeness.ops.march import vertex_places
 from likeness.training.adam import Adam
-from likeness.training.frames import clean_backdrop, trainable_frames
+from likeness.training.frames import clean_backdrop, matte_of, trainable_frames
 
+_BEHIND = 0.05  # the backdrop is learned only where the matte is below this
 _MIDDLE = (0.0, -0.08, -0.06)  # of head and shoulders, seen from between the eyes, in metres
 _JITTER = 64  # random numbers per ray
 _MOUTH = tuple(REGION[n] for n in ("lips", "mouth", "teeth", "tongue"))
@@ -208,22 +209,20 @@ class NerfBlendShape:
         at = torch.stack([flat % width, flat // width], -1) + 0.5
         rgb, alpha = [], []
         for index, row in zip(chosen, flat.numpy()):
-            matte = track.maps.alpha(index) if track.maps is not None else None
-            matte = capture.pictures.alpha(index) if matte is None else matte
+            matte = matte_of(capture, track, index)
             if matte is None and self.mask > 0:
                 raise BadInput(
                     f"Frame {index} of {capture.name!r} has no matte. Run `likeness track`, or set "
                     "mask=0."
                 )
-            if matte is None:
-                matte = np.zeros((height, width), np.uint8)
+            matte = torch.ones(height, width) if matte is None else matte
             rgb.append(torch.from_numpy(capture[index].rgb8.reshape(-1, 3)[row]))
-            alpha.append(torch.from_numpy(matte.reshape(-1)[row]))
+            alpha.append(matte.flatten()[row])
         jitter = torch.rand((flat.numel(), _JITTER), generator=generator)
         rows = torch.tensor(chosen)
         return View(
             take(track.cameras, rows), take(track.expressions, rows), at, flat,
-            torch.stack(rgb).float() / 255, torch.stack(alpha).float() / 255, jitter, patch,
+            torch.stack(rgb).float() / 255, torch.stack(alpha), jitter, patch,
         )  # fmt: skip
 
     def _patch(
@@ -266,7 +265,9 @@ class NerfBlendShape:
         )
         seen = avatar(rays, avatar.blend(view.expression), view.jitter)
         flat = view.flat.flatten()
-        behind = avatar.backdrop.view(-1, 3)[flat]
+        behind = avatar.backdrop.reshape(-1, 3)[flat]
+        matte = view.alpha.flatten()
+        behind = torch.where((matte < _BEHIND)[:, None], behind, behind.detach())
         drawn = seen.values + (1 - seen.opacity[:, None]) * behind
         truth = view.rgb.flatten(0, 1)
         late = view.patch and step >= self.patches_from * self.steps
@@ -276,7 +277,6 @@ class NerfBlendShape:
             sides = (PATCH, PATCH, 3)
             losses["patch"] = self.perceptual * perceptual(drawn.view(sides), truth.view(sides))
         if step < self.mask_until * self.steps and self.mask > 0:
-            matte = view.alpha.flatten()
             losses["matte"] = self.mask * (seen.opacity - matte).abs().mean()
         if self.sparsity > 0:
             losses["tables"] = self.sparsity * avatar.field.tables.basis.abs().mean()
