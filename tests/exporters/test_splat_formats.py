@@ -100,7 +100,7 @@ def test_ply_of_an_ascii_or_big_endian_stranger_is_read(tmp_path):
         (lambda data: data[:-40], "truncated"),
         (lambda data: data[:60], "header"),
         (
-            lambda data: data.replace(b"property float opacity", b"property float opaque_"),
+            lambda data: data.replace(b"float opacity", b"float opaque_"),
             "opacity",
         ),
         (lambda data: data.replace(b"float f_dc_0", b"float g_dc_0"), "colour"),

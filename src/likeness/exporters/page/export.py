@@ -69,9 +69,9 @@ def payload(avatar: Any, motion: Motion, note: Note) -> Payload:
         fps=motion.fps,
         note=note.plain(),
     )
-    for name in ("template", "shapes", "skin"):
+    for name in ("shapes", "skin"):
         made.stepped(name, getattr(surface, name))
-    for name in ("joints", "shape_joints"):
+    for name in ("template", "joints", "shape_joints"):
         made.exact(name, getattr(surface, name))
     for name in ("corners", "cells"):
         made.whole(name, getattr(avatar, name))

@@ -31,12 +31,14 @@ class Payload:
         self._keep(name, values, kind, plain.astype("<" + kind))
 
     def stepped(self, name: str, values: Tensor) -> None:
-        """65,536 even steps over the range of the array, or of each of its few columns."""
+        """65,536 even steps over the range of the array, or of each of its few columns. Zero is on
+        a step, so that it stays zero."""
         plain = values.detach().cpu().double().numpy()
         columns = plain.shape[-1] if plain.ndim > 1 and plain.shape[-1] <= _FEW else 1
         table = plain.reshape(-1, columns)
         low, high = table.min(0), table.max(0)
-        step = np.maximum(high - low, 1e-12) / _STEPS
+        step = np.maximum(high - low, 1e-12) / (_STEPS - 1)
+        low = np.floor(low / step) * step
         steps = np.round((table - low) / step).astype("<u2")
         self._keep(name, values, "q2", steps, low=low.tolist(), step=step.tolist())
 

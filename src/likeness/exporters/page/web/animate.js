@@ -100,7 +100,7 @@ function sparseShapes(model, vertices) {
     for (let v = 0; v < vertices; v++) {
       const at = 3 * (e * vertices + v);
       const [x, y, z] = [model.shapes[at], model.shapes[at + 1], model.shapes[at + 2]];
-      if (Math.abs(x) + Math.abs(y) + Math.abs(z) < 1e-6) continue;
+      if (Math.abs(x) + Math.abs(y) + Math.abs(z) < 5e-6) continue;
       index.push(3 * v);
       values.push(x, y, z);
     }

@@ -1,0 +1,158 @@
+import json
+from dataclasses import asdict, dataclass
+
+import pytest
+import torch
+
+from likeness.core.errors import BadInput, LikenessError
+from likeness.core.media import VideoWriter, save_png
+from likeness.exporters.notes import Note
+from likeness.verbs import export as module
+from likeness.verbs.export import export, fitting, note_of
+from likeness.verbs.show import show
+from likeness.verbs.verify import mark, verify
+
+
+@dataclass(frozen=True)
+class Painted:
+    """An avatar that can only be looked at."""
+
+    name: str = "painted"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A tiny avatar folder as `fit` would leave it."""
+    from likeness.methods.splats.avatar import SplatAvatar
+    from likeness.methods.splats.code import RestPose, features, learn_code
+    from likeness.methods.splats.method import RiggedSplats
+    from likeness.methods.splats.surface import bake
+    from likeness.rigs.clay import clay
+    from likeness.training.checkpoints import save_avatar
+
+    torch.manual_seed(0)
+    rig = clay()
+    surface, moments = bake(rig, rig.rest()), rig.neutral(6)
+    moments = type(moments)(
+        "clay", torch.rand(6, 52), moments.joints, moments.world_from_head, moments.world_from_head
+    )
+    rest = RestPose(torch.eye(4), torch.eye(4))
+    seen = features(moments, rest, 0)
+    faces = surface.triangles[torch.randint(len(surface.triangles), (60,))]
+    third = torch.full((60, 3), 1 / 3)
+    place = torch.rand(60, 2)
+    region = surface.regions[faces[:, 0]]
+    backdrop = torch.full((8, 8, 3), 0.5)
+    head = SplatAvatar(
+        surface, learn_code(seen, 3), rest, faces, third, place, region, seen, 4, backdrop
+    )
+    with torch.no_grad():
+        head.log_scale -= 5
+    path = tmp_path_factory.mktemp("Zoë") / "avatar"
+    save_avatar(path, "splats", RiggedSplats(), head, "Zoë, today, tests")
+    return path
+
+
+def test_every_format_is_listed_with_what_an_avatar_lacks_for_it(folder):
+    text = export(folder)
+    assert text.count("ok  ") == len(module.EXPORTERS.names())
+    lines = fitting(Painted())
+    assert all(line.startswith("--") for line in lines)
+    assert any("needs splats" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("to", "name", "options"),
+    [
+        ("ply", "a.ply", ()),
+        ("splat", "a.splat", ()),
+        ("spz", "ä.spz", ("version=2",)),
+        ("gltf-splats", "s.glb", ()),
+        ("glb", "a.glb", ("texture=16",)),
+        ("obj", "a.obj", ("texture=16",)),
+        ("mesh-ply", "m.ply", ()),
+        ("json", "a.json", ()),
+        ("csv", "a.csv", ()),
+        ("npz", "a.npz", ()),
+        ("bvh", "a.bvh", ()),
+        ("page", "a.html", ()),
+    ],
+)
+def test_what_is_exported_says_that_it_is_synthetic_and_of_whom(
+    folder, tmp_path, monkeypatch, to, name, options
+):
+    from likeness.exporters import texture
+
+    monkeypatch.setattr(texture, "_TURNS", ((0, 0),))
+    export(folder, to, tmp_path / name, expression=("jawOpen=0.5",), options=options)
+    found = mark(tmp_path / name)
+    assert found is not None
+    assert found["consent"] == "Zoë, today, tests"
+    assert "marked as synthetic media" in verify(tmp_path / name)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_motion_moves_from_one_export_to_the_next(folder, tmp_path):
+    export(folder, "csv", tmp_path / "a.csv", expression=("jawOpen=0.5",))
+    export(folder, "json", tmp_path / "b.json", motion=tmp_path / "a.csv")
+    about = json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))
+    assert about["coefficients"][0][about["shape_names"].index("jawOpen")] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"to": "plyy"}, "Did you mean 'ply'"),
+        ({"to": "ply", "out": "a.obj"}, "should end in .ply"),
+        ({"to": "glb", "options": ("texure=4",)}, "texture"),
+        ({"to": "glb", "options": ("texture=big",)}, "of type int"),
+        ({"to": "ply", "motion": "nowhere.csv"}, "no file"),
+        ({"to": "ply", "motion": "a.mp3"}, "no motion"),
+        ({"to": "ply", "expression": ("jawAjar=1",)}, "jaw"),
+    ],
+)
+def test_a_wrong_request_is_one_clear_line_and_writes_nothing(folder, tmp_path, asked, says):
+    asked = {"out": "a.ply" if asked["to"] == "ply" else "a.glb", **asked}
+    asked["out"] = tmp_path / asked["out"]
+    with pytest.raises(LikenessError, match=says):
+        export(folder, **asked)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_that_fails_half_way_leaves_no_file(folder, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(LikenessError, match="disk is full"):
+        export(folder, "ply", tmp_path / "a.ply")
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_and_videos_carry_the_mark(tmp_path):
+    picture = torch.rand(16, 16, 3)
+    save_png(tmp_path / "a.png", picture, Note("Zoë").line())
+    assert mark(tmp_path / "a.png")["subject"] == "Zoë"
+    for name in ("a.mp4", "a.webm"):
+        with VideoWriter(tmp_path / name, 25) as video:
+            video.write(picture)
+        assert "marked as synthetic media" in verify(tmp_path / name)
+
+
+def test_a_file_without_a_mark_or_that_is_none_is_told_apart(tmp_path):
+    (tmp_path / "a.ply").write_text("ply\nformat ascii 1.0\nend_header\n")
+    assert "no mark was found" in verify(tmp_path / "a.ply")
+    (tmp_path / "a.glb").write_bytes(b"rubbish")
+    with pytest.raises(BadInput, match="damaged"):
+        verify(tmp_path / "a.glb")
+    with pytest.raises(BadInput, match="no file"):
+        verify(tmp_path / "b.glb")
+
+
+def test_show_tells_method_consent_and_exports(folder):
+    text = show(folder)
+    assert "splats on the rig clay" in text
+    assert "Zoë, today, tests" in text
+    assert "ok  page" in text
+    assert note_of(folder.parent).subject.startswith("Zoë")
+    assert asdict(note_of(folder))["consent"]
