@@ -12,6 +12,7 @@ from likeness.core.geometry import invert_rigid, matrix_to_axis_angle
 # How far apart two values of a signal look, so that a principal direction means visible change.
 _TURN = 3.0  # per radian of head turn: shading follows it
 _SHIFT = 5.0  # per metre of the torso against the head
+_REACH = 0.7  # of the range seen in training: its outermost frames are few and teach little
 _SMALL = 0.05  # directions with less spread than this are noise and stay small
 
 
@@ -88,8 +89,7 @@ def learn_code(values: Float[Tensor, "T F"], size: int) -> Code:
     directions = values.new_zeros(values.shape[1], size)
     directions[:, :kept] = basis[:kept].T / spread[:kept].clamp(min=_SMALL)
     seen = centred @ directions
-    margin = 0.1
-    return Code(mean, directions, seen.amin(0) - margin, seen.amax(0) + margin)
+    return Code(mean, directions, _REACH * seen.amin(0), _REACH * seen.amax(0))
 
 
 class Regression(nn.Module):

@@ -1,0 +1,164 @@
+"""The splat head on a tiny synthetic capture; and the laws of its parts."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from likeness.captures.synthetic import film
+from likeness.core.batching import take
+from likeness.core.errors import BadInput, Unsupported
+from likeness.methods.splats.avatar import bilinear_cells
+from likeness.methods.splats.code import Regression, learn_code
+from likeness.methods.splats.growth import recycle
+from likeness.methods.splats.method import RiggedSplats, training_frames
+from likeness.ops.image import psnr
+
+
+@pytest.fixture(scope="module")
+def pair():
+    capture, truth = film(5, frames=8, size=64)
+    return capture, truth
+
+
+@pytest.fixture(scope="module")
+def learned(pair):
+    method = RiggedSplats(splats=1500, steps=60, code=3, atlas=16, recycle_every=20)
+    avatar = method.build(*pair)
+    optimizer = method.optimizer(avatar)
+    views = method.batches(*pair, torch.Generator().manual_seed(0))
+    first = None
+    for step in range(60):
+        optimizer.zero_grad(set_to_none=True)
+        losses = method.losses(avatar, next(views), step)
+        total = sum(losses.values())
+        first = float(total.detach()) if first is None else first
+        total.backward()
+        optimizer.step()
+        with torch.no_grad():
+            method.after_step(avatar, optimizer, step)
+    return method, avatar, first, float(total.detach())
+
+
+def test_it_learns(learned, pair):
+    _, avatar, first, last = learned
+    assert last < 0.5 * first
+    capture, truth = pair
+    frame = 3
+    picture = avatar.render(take(truth.cameras, frame), take(truth.expressions, frame))
+    drawn = picture.over(avatar.backdrop.detach())
+    assert float(psnr(drawn, capture[frame].rgb)) > 20
+
+
+def test_it_comes_back_from_its_own_tensors_alone(learned, pair):
+    method, avatar, _, _ = learned
+    again = method.restore({k: v.clone() for k, v in avatar.state_dict().items()})
+    camera, expression = take(pair[1].cameras, 2), take(pair[1].expressions, 2)
+    assert torch.equal(again.render(camera, expression).rgb, avatar.render(camera, expression).rgb)
+    assert again.rig == "clay"
+
+
+def test_a_batch_of_moments_is_the_moments_one_by_one(learned, pair):
+    _, avatar, _, _ = learned
+    index = torch.tensor([1, 4])
+    cameras, expressions = take(pair[1].cameras, index), take(pair[1].expressions, index)
+    whole = avatar.render(cameras, expressions)
+    for k in range(2):
+        one = avatar.render(take(cameras, k), take(expressions, k))
+        assert torch.equal(whole.rgb[k], one.rgb)
+
+
+def test_moving_head_and_torso_moves_every_splat(learned, pair):
+    _, avatar, _, _ = learned
+    expression = take(pair[1].expressions, 0)
+    shift = torch.eye(4)
+    shift[:3, 3] = torch.tensor([0.01, 0.02, -0.03])
+    moved = replace(
+        expression,
+        world_from_head=shift @ expression.world_from_head,
+        world_from_torso=shift @ expression.world_from_torso,
+    )
+    a, b = avatar.splats(expression), avatar.splats(moved)
+    torch.testing.assert_close(
+        b.means - a.means, shift[:3, 3].expand_as(a.means), atol=1e-4, rtol=0
+    )
+
+
+def test_an_expression_of_another_width_is_refused(learned, pair):
+    _, avatar, _, _ = learned
+    expression = take(pair[1].expressions, 0)
+    narrow = replace(expression, coefficients=expression.coefficients[:46])
+    with pytest.raises((Unsupported, RuntimeError)):
+        avatar.render(take(pair[1].cameras, 0), narrow)
+
+
+def test_recycling_keeps_the_number_of_splats_and_moves_faint_ones(learned):
+    method, avatar, _, _ = learned
+    again = method.restore({k: v.clone() for k, v in avatar.state_dict().items()})
+    optimizer = method.optimizer(again)
+    with torch.no_grad():
+        again.opacity[:50] = -9.0
+    pull = torch.zeros(again.count)
+    pull[700:720] = 1.0
+    before = again.count
+    moved = recycle(again, optimizer, pull, 0.05)
+    assert again.count == before
+    assert moved > 0
+    assert float(again.opacity[:50].detach().max()) > -9.0
+
+
+def test_a_code_is_zero_on_average_and_stays_at_the_edge_of_what_it_saw():
+    values = torch.randn(40, 7, generator=torch.Generator().manual_seed(0))
+    code = learn_code(values, 3)
+    assert float(code(values).mean(0).abs().max()) < 0.3
+    far = code(100 * values)
+    assert (far <= code.high + 1e-6).all()
+    assert (far >= code.low - 1e-6).all()
+
+
+def test_regression_predicts_what_features_explain_and_not_noise():
+    g = torch.Generator().manual_seed(0)
+    features = torch.randn(120, 5, generator=g)
+    weights = torch.randn(5, 3, generator=g)
+    model = Regression(5, 3)
+    model.fit(features[:100], features[:100] @ weights)
+    error = (model(features[100:]) - features[100:] @ weights).abs().mean()
+    assert float(error) < 0.4
+    noise = torch.randn(100, 3, generator=g)
+    model.fit(features[:100], noise)
+    assert float(model(features[100:]).abs().mean()) < 0.35
+
+
+def test_weights_of_atlas_cells_sum_to_one_in_both_tiles():
+    uv = torch.tensor([[0.0, 0.0], [0.3, 0.9], [1.0, 1.0], [0.5, 1.5], [0.99, 1.999]])
+    cells, weights = bilinear_cells(uv, 8)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(5))
+    assert (cells[:2] < 64).all()
+    assert (cells[3:] >= 64).all()
+    assert cells.max() < 128
+
+
+def test_a_capture_with_one_tracked_frame_is_refused_with_advice(pair):
+    capture, truth = pair
+    alone = replace(truth, confidence=torch.tensor([1.0] + 7 * [0.0]))
+    with pytest.raises(BadInput, match="1 tracked training frame"):
+        training_frames(capture, alone)
+
+
+def test_a_matte_of_another_size_is_refused_by_frame(pair):
+    capture, truth = pair
+
+    class Small:
+        def alpha(self, index):
+            return truth.maps.alpha(index)[:32, :32]
+
+        def regions(self, index):
+            return None
+
+    with pytest.raises(BadInput, match=r"Frame \d+ has a 32x32 matte but a 64x64 picture"):
+        RiggedSplats(splats=200, steps=5).build(capture, replace(truth, maps=Small()))
+
+
+def test_settings_that_make_no_head_are_refused():
+    with pytest.raises(BadInput, match="at least 100 splats, not 7"):
+        RiggedSplats(splats=7)
