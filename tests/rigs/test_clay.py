@@ -1,6 +1,7 @@
 """Laws of the built-in head. Lengths in millimetres."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -68,7 +69,7 @@ def test_a_blink_closes_the_lid_to_under_a_millimetre(rig):
     shut = posed(rig, eyeBlinkLeft=1.0)
     upper, lower = shut[list(UPPER_LID)], shut[list(LOWER_LID)]
     steps = torch.linspace(0, 1, 20)[:, None]
-    line = torch.cat([a + steps * (b - a) for a, b in zip(lower[:-1], lower[1:], strict=True)])
+    line = torch.cat([a + steps * (b - a) for a, b in pairwise(lower)])
     gap = torch.cdist(upper, line).amin(-1)
     assert float(gap.max()) < 1.0
     assert float(gap.mean()) < 1.0

@@ -104,7 +104,9 @@ def perceptual(a: Float[Tensor, "H W 3"], b: Float[Tensor, "H W 3"]) -> Float[Te
     own measure: compare its figures with each other, never with LPIPS.
     """
     _alike(a, b)
-    to_light = a.new_tensor([[0.299, 0.587, 0.114], [0.5, -0.4187, -0.0813], [-0.1687, -0.3313, 0.5]])
+    to_light = a.new_tensor(
+        [[0.299, 0.587, 0.114], [0.5, -0.4187, -0.0813], [-0.1687, -0.3313, 0.5]]
+    )
     x = torch.stack([a @ to_light.T, b @ to_light.T]).permute(0, 3, 1, 2)
     share = a.new_tensor([1.0, 0.5, 0.5]).view(3, 1, 1)
     levels = []
@@ -112,7 +114,8 @@ def perceptual(a: Float[Tensor, "H W 3"], b: Float[Tensor, "H W 3"]) -> Float[Te
         low = _halved(x)
         band = x - F.interpolate(low, x.shape[-2:], mode="bilinear", align_corners=False)
         parts = torch.cat([band, *_derivatives(x)], 1)
-        energy = F.avg_pool2d(parts.square().mean(0, keepdim=True), 7, 1, 3, count_include_pad=False)
+        square = parts.square().mean(0, keepdim=True)
+        energy = F.avg_pool2d(square, 7, 1, 3, count_include_pad=False)
         normal = parts / (energy + 4e-4).sqrt()
         away = 1 - torch.exp(-0.5 * (normal[0] - normal[1]).square())
         levels.append((away * share.repeat(4, 1, 1)).mean() / share.mean())

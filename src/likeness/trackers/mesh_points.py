@@ -1,4 +1,4 @@
-"""Face meshes in pictures: 478 points where MediaPipe finds a face, and nothing where it does not."""
+"""Face meshes in pictures: 478 points where MediaPipe finds a face, nothing where it does not."""
 
 import contextlib
 import io

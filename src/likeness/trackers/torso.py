@@ -1,4 +1,4 @@
-"""How the shoulders move, which is not how the head does: image alignment away from neck and face."""
+"""How the shoulders move, which is not how the head does: alignment away from neck and face."""
 
 import cv2
 import numpy as np

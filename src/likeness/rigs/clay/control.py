@@ -4,6 +4,7 @@ it smooth. Millimetres."""
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -18,7 +19,8 @@ EYE_RADIUS = 12.0
 
 # Guides over the head: after the oval landmark, nine stations (x, y, z) to the collar.
 _GUIDES: dict[int, str] = {
-    0: "0,82,8 0,106,-21 0,117,-75 0,92,-143 0,35,-171 0,-30,-157 0,-90,-134 0,-135,-136 0,-172,-150",
+    0: "0,82,8 0,106,-21 0,117,-75 0,92,-143 0,35,-171 0,-30,-157 0,-90,-134 0,-135,-136 "
+    "0,-172,-150",
     2: "40,75,-3 46,95,-27 49,104,-75 47,82,-135 43,35,-160 37,-30,-146 32,-90,-127 34,-138,-131 "
     "42,-175,-144",
     4: "63,52,-28 68,68,-50 70,72,-85 66,58,-128 57,28,-148 50,-30,-136 46,-90,-119 48,-142,-122 "
@@ -115,10 +117,10 @@ def _face_triangles(facts: Measures) -> np.ndarray:
     """Strips around the left eye and the mouth, a fill between; the right side mirrored."""
     face, mirror = facts.landmarks, facts.mirror
     faces = []
-    for inner, outer in zip(EYE[:-1], EYE[1:]):
+    for inner, outer in pairwise(EYE):
         strip = _strip(np.array(inner), np.array(outer), flip=True)
         faces += [strip, mirror[strip][:, ::-1]]
-    for inner, outer in zip(MOUTH[:-1], MOUTH[1:]):
+    for inner, outer in pairwise(MOUTH):
         faces.append(_strip(np.array(inner), np.array(outer), True, _MOUTH_RIGHT))
     half = _fill(face)
     faces += [half, mirror[half][:, ::-1]]

@@ -189,7 +189,7 @@ def _relief(at: np.ndarray) -> np.ndarray:
 
 
 def _placed(leaf: np.ndarray) -> np.ndarray:
-    """From the ear's plane (up, backwards, out) to the head: turned out 24 degrees, leaning back."""
+    """From the ear's plane (up, backwards, out) to the head: out 24 degrees, leaning back."""
     u, v, w = leaf.T
     lean, out = np.radians(10), np.radians(24)
     up = u * np.cos(lean) - v * np.sin(lean)
