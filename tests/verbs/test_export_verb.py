@@ -75,6 +75,7 @@ def test_every_format_is_listed_with_what_an_avatar_lacks_for_it(folder):
         ("csv", "a.csv", ()),
         ("npz", "a.npz", ()),
         ("bvh", "a.bvh", ()),
+        ("splat-rig", "a.safetensors", ()),
         ("page", "a.html", ()),
     ],
 )

@@ -13,6 +13,7 @@ EXPORTERS = Registry(
         "splat": "likeness.exporters.splat_records:SplatRecords",
         "spz": "likeness.exporters.spz:Spz",
         "gltf-splats": "likeness.exporters.gltf_splats:GltfSplats",
+        "splat-rig": "likeness.exporters.splat_rig:SplatRig",
         "glb": "likeness.exporters.glb:Glb",
         "obj": "likeness.exporters.wavefront:Wavefront",
         "mesh-ply": "likeness.exporters.mesh_ply:MeshPly",

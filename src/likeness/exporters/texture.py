@@ -104,5 +104,7 @@ def filled(colour: Float[Tensor, "S S 3"], known: Tensor) -> Float[Tensor, "S S 
     """Every texel that is not known takes the nearest one's colour; grey when none is known."""
     if not bool(known.any()):
         return torch.full_like(colour, _GREY)
-    nearest: Any = distance_transform_edt(~known.numpy(), return_distances=False, return_indices=True)
+    nearest: Any = distance_transform_edt(
+        ~known.numpy(), return_distances=False, return_indices=True
+    )
     return colour[torch.from_numpy(nearest[0]).long(), torch.from_numpy(nearest[1]).long()]

@@ -46,7 +46,8 @@ def export(
 
     Args:
         avatar: The avatar folder.
-        to: The format: page, ply, splat, spz, gltf-splats, glb, obj, mesh-ply, json, csv, npz, bvh.
+        to: The format: page, ply, splat, spz, gltf-splats, splat-rig, glb, obj,
+            mesh-ply, json, csv, npz, bvh.
         out: The file to write; by default beside the avatar, under its name.
         motion: A track folder, or a motion as .json, .csv (phone app) or .npz.
         expression: Coefficients by name for a single moment, such as jawOpen=0.4.

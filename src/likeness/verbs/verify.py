@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from likeness.core.errors import BadInput
-from likeness.core.files import read_any_json
+from likeness.core.files import load_tensors_and_notes, read_any_json
 from likeness.core.media import SYNTHETIC
 from likeness.exporters.notes import KEY
 
@@ -85,6 +85,11 @@ def _spz(file: Path) -> dict[str, Any] | None:
     return _after_key(head[10 : head.index(b"\0", 10)])
 
 
+def _tensors(file: Path) -> dict[str, Any] | None:
+    notes = load_tensors_and_notes(file)[1]
+    return json.loads(notes[KEY]) if KEY in notes else None
+
+
 def _comment(file: Path) -> dict[str, Any] | None:
     with file.open("rb") as stream:
         return _after_key(stream.read(_HEAD))
@@ -129,6 +134,7 @@ _READERS = {
     ".json": _json,
     ".npz": _npz,
     ".spz": _spz,
+    ".safetensors": _tensors,
     ".png": _picture,
     ".webp": _picture,
     ".gif": _picture,

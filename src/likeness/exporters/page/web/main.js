@@ -6,6 +6,8 @@ import { packedMotion, readMotion } from "./motion.js";
 import { makeOrbit, makePanel, portrait, withSliders } from "./controls.js";
 
 const GROUND = [0.5, 0.5, 0.5];
+const SLOW = 70; // milliseconds between frames; slower for a while, and the picture gets coarser
+const COARSEST = 0.35;
 
 export async function start(document) {
   const message = document.getElementById("message");
@@ -26,7 +28,7 @@ async function makeViewer(document) {
   const canvas = document.getElementById("view");
   const work = prepare(model);
   const screen = makeScreen(canvas, model.count);
-  const viewer = { model, work, screen, motion: packedMotion(model), time: 0, playing: false };
+  const viewer = { model, work, screen, motion: packedMotion(model), time: 0, playing: false, detail: 1 };
   let asked = false;
   const ask = () => {
     if (asked) return;
@@ -39,12 +41,18 @@ async function makeViewer(document) {
   viewer.show = (expression, camera, ground = GROUND) =>
     draw(screen, pose(model, work, expression), camera, ground);
   viewer.frame = () => {
-    fit(canvas);
+    fit(canvas, viewer.detail);
     const base = viewer.motion.frames > 1 || viewer.dropped ? current(viewer) : neutral(model);
     viewer.show(withSliders(model, sliders, base), portrait(model, orbit, canvas.width, canvas.height));
   };
   let last = 0;
+  let slow = 0;
   const step = (now) => {
+    slow = viewer.playing && now - last > SLOW ? slow + 1 : 0;
+    if (slow > 3 && viewer.detail > COARSEST) {
+      viewer.detail = Math.max(viewer.detail * 0.7, COARSEST);
+      slow = 0;
+    }
     if (viewer.playing) {
       const length = viewer.motion.frames / viewer.motion.fps;
       viewer.time = (viewer.time + Math.min((now - last) / 1000, 0.25)) % length;
@@ -65,8 +73,8 @@ function current(viewer) {
   return viewer.motion.expression(Math.min(frame, viewer.motion.frames - 1));
 }
 
-function fit(canvas) {
-  const scale = Math.min(globalThis.devicePixelRatio || 1, 2);
+function fit(canvas, detail) {
+  const scale = Math.min(globalThis.devicePixelRatio || 1, 2) * detail;
   const [width, height] = [canvas.clientWidth, canvas.clientHeight].map((v) => Math.max(Math.round(v * scale), 1));
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
 }
