@@ -11,8 +11,8 @@ from likeness.core.batching import take
 from likeness.core.errors import BadInput
 from likeness.methods.nerface.method import Nerface
 from likeness.methods.nerfblendshape.method import NerfBlendShape
-from likeness.methods.nerfblendshape.occupancy import hull
 from likeness.ops.image import psnr
+from likeness.training.hull import hull
 from likeness.training.loop import Plan, train
 
 METHODS = {

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from likeness.core.avatar import Picture
@@ -14,9 +14,10 @@ from likeness.core.expression import Expression
 from likeness.core.geometry import invert_rigid, transform
 from likeness.core.rig import Identity
 from likeness.methods.nerface.network import Field, Shape
-from likeness.methods.nerface.rendering import Rays, look_twice
+from likeness.methods.nerface.rendering import HALF, Rays, look_twice, narrowed
 from likeness.nn.subject import Subject
 from likeness.ops.depth import depth_normals
+from likeness.training.hull import within
 
 _BLOCK = 4096  # rays drawn at a time
 
@@ -59,11 +60,13 @@ class Drawing:
 class NerfaceAvatar(nn.Module):
     """A head as a conditional radiance field.
 
-    `centre` and `scale` take the frame of the head to the field's: (p - centre) * scale.
+    `centre` and `scale` take the frame of the head to the field's: (p - centre) * scale. Outside
+    of `hull` there is nothing; an empty one stands for none.
     """
 
     centre: Tensor
     scale: Tensor
+    hull: Tensor
 
     def __init__(
         self,
@@ -75,6 +78,7 @@ class NerfaceAvatar(nn.Module):
         backdrop: Float[Tensor, "H W 3"],
         centre: Float[Tensor, " 3"],
         scale: Float[Tensor, ""],
+        hull: Bool[Tensor, "X Y Z"] | None = None,
     ) -> None:
         super().__init__()
         self.drawing, self.subject = drawing, subject
@@ -83,6 +87,8 @@ class NerfaceAvatar(nn.Module):
         self.backdrop = nn.Parameter(backdrop.clone())
         self.register_buffer("centre", centre.clone())
         self.register_buffer("scale", scale.clone())
+        everywhere = torch.zeros(0, 0, 0, dtype=torch.bool)
+        self.register_buffer("hull", (everywhere if hull is None else hull).clone())
 
     @classmethod
     def from_state(
@@ -95,7 +101,7 @@ class NerfaceAvatar(nn.Module):
         condition = subject.width + state["codes"].shape[1]
         fields = [Field(replace(shape, condition=condition)) for _ in range(2)]
         two = any(k.startswith("fine.") for k in state)
-        whole = [state[n] for n in ("codes", "backdrop", "centre", "scale")]
+        whole = [state[n] for n in ("codes", "backdrop", "centre", "scale", "hull")]
         made = cls(drawing, subject, fields[0], fields[1] if two else None, *whole)
         made.load_state_dict(state)
         return made
@@ -143,9 +149,14 @@ class NerfaceAvatar(nn.Module):
             seen_from = torch.nn.functional.normalize(directions, dim=-1)
         else:
             seen_from = torch.stack([directions[:, 2], near, far], -1)
-        return Rays(
-            (origins - self.centre) * self.scale, directions * self.scale, seen_from, near, far
-        )
+        start, along = (origins - self.centre) * self.scale, directions * self.scale
+        rays = Rays(start, along, seen_from, near, far)
+        return rays if self.known is None else narrowed(rays, self.known)
+
+    @property
+    def known(self) -> Tensor | None:
+        """The hull, if there is one."""
+        return self.hull if self.hull.numel() else None
 
     @torch.no_grad()
     def render(self, camera: Camera, expression: Expression) -> Picture:
@@ -165,7 +176,7 @@ class NerfaceAvatar(nn.Module):
         for block in rays.split(_BLOCK):
             _, seen = look_twice(
                 self.coarse, self.fine, block, condition, torch.zeros_like(block.origins), counts,
-                inverse=self.drawing.inverse,
+                inverse=self.drawing.inverse, hull=self.known,
             )  # fmt: skip
             weights = seen.composite.weights[:, :-1]
             depth = (weights * seen.z[:, :-1]).sum(-1) / weights.sum(-1).clamp(min=1e-6)
@@ -182,11 +193,14 @@ class NerfaceAvatar(nn.Module):
         """Density per metre and colour as seen from the front, at world points."""
         field = self.coarse if self.fine is None else self.fine
         head = transform(invert_rigid(expression.world_from_head), points)
-        places = ((head - self.centre) * self.scale)[:, None]
+        places = (head - self.centre) * self.scale
         front = torch.zeros_like(points)
         front[:, 2] = -1
-        colour, density = field(places, front, self.condition(expression))
-        return torch.relu(density[:, 0]) * self.scale, torch.sigmoid(colour[:, 0])
+        colour, density = field.at(places, front, self.condition(expression))
+        density = torch.relu(density) * self.scale
+        if self.known is not None:
+            density = torch.where(within(places, self.known, HALF), density, 0)
+        return density, torch.sigmoid(colour)
 
     def bounds(self, expression: Expression) -> Float[Tensor, "2 3"]:
         """A world box around what is looked through."""

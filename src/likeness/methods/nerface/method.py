@@ -19,11 +19,13 @@ from likeness.core.regions import HEAD_REGIONS, REGION
 from likeness.core.track import Track
 from likeness.methods.nerface.avatar import Drawing, NerfaceAvatar
 from likeness.methods.nerface.network import Field, Shape
-from likeness.methods.nerface.rendering import Draws, look_twice
+from likeness.methods.nerface.rendering import HALF, Draws, look_twice
 from likeness.nn.subject import subject_of
 from likeness.training.adam import Adam
 from likeness.training.frames import clean_backdrop, matte_of, trainable_frames
+from likeness.training.hull import hull
 
+_CELLS = 48  # vertices of the hull along a side
 _BEHIND = 0.05  # the backdrop is learned only where the matte is below this
 _MIDDLE = (0.0, -0.05, -0.06)  # of a head and its neck, seen from between the eyes, in metres
 
@@ -82,6 +84,8 @@ class Nerface:
     """Steps for that; none takes all of them."""
     code_weight: float = 0.005
     """Weight of the length of a frame's code."""
+    carve: bool = True
+    """Ask the fields only within the hull of the mattes; the paper does not."""
     mask: float = 0.05
     """Weight of the matte, where there is one; the paper has no such term."""
     latent_reg: str = "norm"
@@ -148,7 +152,17 @@ class Nerface:
         middle = torch.zeros(3) if self.near is not None else torch.tensor(_MIDDLE)
         scale = torch.tensor(1.0 if self.near is not None else 0.5 / self.reach)
         codes, backdrop = torch.zeros(len(frames), self.codes), clean_backdrop(capture, track)
-        return NerfaceAvatar(self.drawing(), subject, coarse, fine, codes, backdrop, middle, scale)
+        kept = self._hull(capture, track, frames, middle, scale) if self.carve else None
+        return NerfaceAvatar(
+            self.drawing(), subject, coarse, fine, codes, backdrop, middle, scale, kept
+        )
+
+    def _hull(
+        self, capture: Capture, track: Track, frames: list[int], middle: Tensor, scale: Tensor
+    ) -> Tensor:
+        axis = torch.linspace(-HALF, HALF, _CELLS)
+        places = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1)
+        return hull(capture, track, frames, places / scale + middle)
 
     def batches(self, capture: Capture, track: Track, generator: Generator) -> Iterator[View]:
         """Frames in a drawn order, each with drawn pixels, most of them in the head's box."""
@@ -200,7 +214,7 @@ class Nerface:
         rays = avatar.rays(view.camera, view.expression, view.pixels)
         first, second = look_twice(
             avatar.coarse, avatar.fine, rays, avatar.condition(view.expression, code), backdrop,
-            (self.coarse, self.fine), view.draws, self.noise, self.inverse,
+            (self.coarse, self.fine), view.draws, self.noise, self.inverse, avatar.known,
         )  # fmt: skip
         losses = {"coarse": (first.rgb - view.rgb).square().mean()}
         if second is not first:
@@ -241,6 +255,7 @@ def paper() -> Nerface:
     return Nerface(
         steps=400_000, rays=2048, coarse=64, fine=64, width=256, colour_width=128, octaves=10,
         near=0.2, far=0.8, rate=5e-4, decay=0.1, decay_steps=250_000, clamp=False, mask=0.0,
+        carve=False,
         torso=False, learn_backdrop=False,
     )  # fmt: skip
 

@@ -59,12 +59,20 @@ class Field(nn.Module):
         condition: Float[Tensor, " C"],
     ) -> tuple[Float[Tensor, "R S 3"], Float[Tensor, "R S"]]:
         """Raw colours and densities (before sigmoid and ReLU) of samples along rays."""
-        feature, density = self.trunk(points.reshape(-1, 3), condition)
-        seen = self.directions(directions)[:, None].expand(-1, points.shape[1], -1).flatten(0, 1)
-        colour = dense_layers(
-            torch.cat([feature, seen], -1), *_parts([*self.layers_dir, self.fc_rgb])
-        )
-        return colour.view(*points.shape[:2], 3), density.view(points.shape[:2])
+        seen = directions[:, None].expand_as(points)
+        colour, density = self.at(points.reshape(-1, 3), seen.reshape(-1, 3), condition)
+        return colour.view(points.shape), density.view(points.shape[:2])
+
+    def at(
+        self,
+        points: Float[Tensor, "N 3"],
+        directions: Float[Tensor, "N 3"],
+        condition: Float[Tensor, " C"],
+    ) -> tuple[Float[Tensor, "N 3"], Float[Tensor, " N"]]:
+        """The same for points that each have a direction of their own."""
+        feature, density = self.trunk(points, condition)
+        told = torch.cat([feature, self.directions(directions)], -1)
+        return dense_layers(told, *_parts([*self.layers_dir, self.fc_rgb])), density
 
     def trunk(
         self, points: Float[Tensor, "N 3"], condition: Float[Tensor, " C"]

@@ -94,6 +94,7 @@ def settings_of(config: dict[str, Any], direction: str = "released") -> Nerface:
         inverse=bool(run.get("lindisp", False)),
         clamp=False,
         mask=0.0,
+        carve=False,
         torso=False,
         learn_backdrop=False,
     )

@@ -3,12 +3,17 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from likeness.methods.nerface.network import Field
 from likeness.ops.rays import refine, stratified
 from likeness.ops.volumes import Composite, backdrop_last, composite, intervals
+from likeness.training.hull import within
+
+HALF = 0.7
+"""Half the cube a hull fills, in the units of the field."""
+_LOOKS = 48  # places at which a ray asks a hull where to begin and end
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,11 +71,19 @@ def look(
     condition: Float[Tensor, " C"],
     backdrop: Float[Tensor, "R 3"] | None,
     noise: Float[Tensor, "R S"] | None = None,
+    hull: Bool[Tensor, "X Y Z"] | None = None,
 ) -> Seen:
     """One pass over given distances. The last sample of a ray is opaque and shows the backdrop, or
-    without one what the field has there."""
+    without one what the field has there. Outside of a hull there is nothing, and nothing asked."""
     points = rays.origins[:, None] + rays.directions[:, None] * z[..., None]
-    raw, density = field(points, rays.seen_from, condition)
+    if hull is None:
+        raw, density = field(points, rays.seen_from, condition)
+    else:
+        kept = within(points, hull, HALF)
+        seen_from = rays.seen_from[:, None].expand_as(points)[kept]
+        some, dense = field.at(points[kept], seen_from, condition)
+        raw = torch.zeros_like(points).masked_scatter(kept[..., None], some)
+        density = torch.full_like(z, -10.0).masked_scatter(kept, dense)
     if noise is not None:
         density = density + noise
     density, colour = backdrop_last(torch.relu(density), torch.sigmoid(raw), backdrop)
@@ -87,15 +100,30 @@ def look_twice(
     draws: Draws | None = None,
     noise: float = 0.0,
     inverse: bool = False,
+    hull: Bool[Tensor, "X Y Z"] | None = None,
 ) -> tuple[Seen, Seen]:
     """Evenly spaced samples first, then those and as many more where something was seen."""
     jitter = None if draws is None else draws.coarse
     z = stratified(rays.near, rays.far, counts[0], jitter, inverse)
     bumps = None if draws is None or noise == 0 else noise * draws.coarse_noise
-    first = look(coarse, rays, z, condition, backdrop, bumps)
+    first = look(coarse, rays, z, condition, backdrop, bumps, hull)
     if fine is None or counts[1] == 0:
         return first, first
     jitter = None if draws is None else draws.fine
     z = refine(z, first.composite.weights.detach(), counts[1], jitter)
     bumps = None if draws is None or noise == 0 else noise * draws.fine_noise
-    return first, look(fine, rays, z, condition, backdrop, bumps)
+    return first, look(fine, rays, z, condition, backdrop, bumps, hull)
+
+
+def narrowed(rays: Rays, hull: Bool[Tensor, "X Y Z"]) -> Rays:
+    """Rays that begin and end where they meet a hull; those that miss it keep a point's length."""
+    even = stratified(rays.near, rays.far, _LOOKS)
+    points = rays.origins[:, None] + rays.directions[:, None] * even[..., None]
+    met = within(points, hull, HALF)
+    step = (rays.far - rays.near) / (_LOOKS - 1)
+    first = torch.where(met, even, torch.inf).amin(-1) - step
+    last = torch.where(met, even, -torch.inf).amax(-1) + step
+    hit = met.any(-1)
+    near = torch.where(hit, torch.maximum(first, rays.near), rays.far - step)
+    far = torch.where(hit, torch.minimum(last, rays.far), rays.far)
+    return Rays(rays.origins, rays.directions, rays.seen_from, near, far)

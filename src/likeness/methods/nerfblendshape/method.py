@@ -19,13 +19,14 @@ from likeness.core.regions import HEAD_REGIONS, REGION
 from likeness.core.track import Track
 from likeness.methods.nerfblendshape.avatar import HALF, BlendAvatar, Walk
 from likeness.methods.nerfblendshape.field import Field, Shape
-from likeness.methods.nerfblendshape.occupancy import hull, measured
+from likeness.methods.nerfblendshape.occupancy import measured
 from likeness.methods.nerfblendshape.patches import PATCH, patch_pixels
 from likeness.nn.subject import subject_of
 from likeness.ops.image import perceptual
 from likeness.ops.march import vertex_places
 from likeness.training.adam import Adam
 from likeness.training.frames import clean_backdrop, matte_of, trainable_frames
+from likeness.training.hull import hull
 
 _BEHIND = 0.05  # the backdrop is learned only where the matte is below this
 _MIDDLE = (0.0, -0.08, -0.06)  # of head and shoulders, seen from between the eyes, in metres

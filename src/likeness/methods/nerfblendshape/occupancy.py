@@ -1,60 +1,13 @@
-"""Where a head can be: hulls carved from mattes, and densities measured at the grid's vertices."""
-
-from collections.abc import Sequence
+"""Where a head is: densities measured at the vertices of a grid."""
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
-from likeness.core.batching import take
-from likeness.core.camera import project, to_camera
-from likeness.core.capture import Capture
-from likeness.core.geometry import transform
-from likeness.core.track import Track
 from likeness.methods.nerfblendshape.field import Field
 from likeness.ops.march import updated_density, vertex_places
 
 _BLOCK = 1 << 17  # points measured at a time
-_FRAMES = 24  # that a hull is carved with
-_SHARE = 0.75  # of those in which a place must lie on the person: the torso moves apart
-
-
-def hull(
-    capture: Capture, track: Track, frames: Sequence[int], places: Float[Tensor, "X Y Z 3"]
-) -> Bool[Tensor, "X Y Z"]:
-    """Vertices (in the frame of the head) that lie on the person's matte in most of the frames
-    that see them. Without mattes, every vertex."""
-    points = places.reshape(-1, 3)
-    inside, seen = torch.zeros(len(points)), torch.zeros(len(points))
-    chosen = frames[:: max(1, len(frames) // _FRAMES)]
-    for index in chosen:
-        alpha = track.maps.alpha(index) if track.maps is not None else None
-        alpha = capture.pictures.alpha(index) if alpha is None else alpha
-        if alpha is None:
-            return torch.ones(places.shape[:3], dtype=torch.bool)
-        camera = take(track.cameras, index)
-        world = transform(track.expressions.world_from_head[index], points)
-        ahead = to_camera(camera, world)[:, 2] > 1e-3
-        pixels = project(camera, world).nan_to_num(-1e9, -1e9, -1e9)
-        size = pixels.new_tensor([camera.width, camera.height])
-        visible = ahead & (pixels >= 0).all(-1) & (pixels < size).all(-1)
-        at = pixels[visible].long()
-        seen[visible] += 1
-        inside[visible] += grown(torch.from_numpy(alpha) > 32)[at[:, 1], at[:, 0]].float()
-    kept = (seen > 0) & (inside >= _SHARE * seen)
-    return spread(kept.view(places.shape[:3]))
-
-
-def grown(mask: Bool[Tensor, "H W"]) -> Bool[Tensor, "H W"]:
-    """The mask and a margin of about a hundredth of the picture around it."""
-    margin = max(1, max(mask.shape) // 100)
-    return F.max_pool2d(mask.float()[None], 2 * margin + 1, 1, margin)[0] > 0
-
-
-def spread(cells: Bool[Tensor, "X Y Z"]) -> Bool[Tensor, "X Y Z"]:
-    """The cells and their neighbours."""
-    return F.max_pool3d(cells.float()[None, None], 3, 1, 1)[0, 0] > 0
 
 
 @torch.no_grad()
