@@ -1,4 +1,4 @@
-// Splats on a WebGL2 canvas: one quad each, blended from the back, as likeness.ops.splats does it.
+// Splats on a WebGL2 canvas: one square each, blended from the back, as likeness.ops.splats does it.
 import { STRIDE } from "./animate.js";
 import { farthestFirst } from "./order.js";
 
@@ -8,12 +8,12 @@ const TEXELS = STRIDE / 4;
 
 const VERTEX = `#version 300 es
 precision highp float;
+precision highp usampler2D;
 uniform sampler2D splats;
+uniform usampler2D order; // which splat is drawn as the n-th
 uniform mat4 pose;       // camera from world, OpenCV axes
 uniform vec4 lens;       // fx, fy, cx, cy in pixels
 uniform vec2 size;       // of the picture in pixels
-in vec2 corner;
-in uint index;
 flat out vec3 conic;
 flat out vec4 colour;
 out vec2 away;
@@ -26,7 +26,9 @@ mat3 turned(vec4 q) {
 }
 
 void main() {
-  int i = int(index);
+  int n = gl_VertexID / 4;
+  vec2 corner = vec2(gl_VertexID & 1, gl_VertexID >> 1 & 1) * 2. - 1.;
+  int i = int(texelFetch(order, ivec2(n % ${ACROSS}, n / ${ACROSS}), 0).r);
   ivec2 at = ivec2((i % ${ACROSS}) * ${TEXELS}, i / ${ACROSS});
   vec4 place = texelFetch(splats, at, 0);
   vec4 turn = normalize(texelFetch(splats, at + ivec2(1, 0), 0));
@@ -87,7 +89,7 @@ export function makeScreen(canvas, count) {
     splat: program(gl, VERTEX, FRAGMENT),
     copy: program(gl, COPY_VERTEX, COPY_FRAGMENT),
     rows: Math.ceil(count / ACROSS),
-    order: new Uint32Array(count),
+    order: new Uint32Array(Math.ceil(count / ACROSS) * ACROSS),
     keys: new Float32Array(count),
     frame: gl.createFramebuffer(),
     size: [0, 0],
@@ -95,6 +97,8 @@ export function makeScreen(canvas, count) {
   screen.padded = new Float32Array(screen.rows * ACROSS * STRIDE);
   screen.table = texture(gl);
   gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA32F, ACROSS * TEXELS, screen.rows, 0, gl.RGBA, gl.FLOAT, null);
+  screen.places = texture(gl);
+  gl.texStorage2D(gl.TEXTURE_2D, 1, gl.R32UI, ACROSS, screen.rows);
   buffers(screen);
   return screen;
 }
@@ -102,12 +106,16 @@ export function makeScreen(canvas, count) {
 // Draws splats with a camera { pose, fx, fy, cx, cy } in pixels of the canvas.
 export function draw(screen, splats, camera, ground) {
   const { gl, canvas } = screen;
-  const drawn = farthestFirst(splats, camera.pose, NEAR, screen.order, screen.keys);
+  const drawn = farthestFirst(splats, camera.pose, NEAR, screen.order.subarray(0, screen.count), screen.keys);
   resize(screen);
   screen.padded.set(splats);
   gl.activeTexture(gl.TEXTURE0);
   gl.bindTexture(gl.TEXTURE_2D, screen.table);
   gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, ACROSS * TEXELS, screen.rows, gl.RGBA, gl.FLOAT, screen.padded);
+  gl.activeTexture(gl.TEXTURE1);
+  gl.bindTexture(gl.TEXTURE_2D, screen.places);
+  gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, 0, ACROSS, screen.rows, gl.RED_INTEGER, gl.UNSIGNED_INT, screen.order);
+  gl.activeTexture(gl.TEXTURE0);
   gl.bindFramebuffer(gl.FRAMEBUFFER, screen.frame);
   gl.viewport(0, 0, canvas.width, canvas.height);
   gl.clearColor(0, 0, 0, 0);
@@ -116,12 +124,11 @@ export function draw(screen, splats, camera, ground) {
   gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
   gl.useProgram(screen.splat);
   gl.bindVertexArray(screen.quads);
-  gl.bindBuffer(gl.ARRAY_BUFFER, screen.indices);
-  gl.bufferSubData(gl.ARRAY_BUFFER, 0, screen.order);
+  gl.uniform1i(gl.getUniformLocation(screen.splat, "order"), 1);
   gl.uniformMatrix4fv(gl.getUniformLocation(screen.splat, "pose"), true, camera.pose);
   gl.uniform4f(gl.getUniformLocation(screen.splat, "lens"), camera.fx, camera.fy, camera.cx, camera.cy);
   gl.uniform2f(gl.getUniformLocation(screen.splat, "size"), canvas.width, canvas.height);
-  gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, drawn);
+  gl.drawElements(gl.TRIANGLES, 6 * drawn, gl.UNSIGNED_INT, 0);
   gl.bindFramebuffer(gl.FRAMEBUFFER, null);
   gl.disable(gl.BLEND);
   gl.useProgram(screen.copy);
@@ -151,29 +158,24 @@ function texture(gl) {
   return made;
 }
 
+// A square over the whole picture, and two triangles a splat whose corners the shader finds.
 function buffers(screen) {
   const { gl } = screen;
-  const corners = gl.createBuffer();
-  gl.bindBuffer(gl.ARRAY_BUFFER, corners);
+  screen.whole = gl.createVertexArray();
+  gl.bindVertexArray(screen.whole);
+  gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
   gl.bufferData(gl.ARRAY_BUFFER, new Float32Array([-1, -1, 1, -1, -1, 1, 1, 1]), gl.STATIC_DRAW);
-  const cornered = (used) => {
-    const made = gl.createVertexArray();
-    gl.bindVertexArray(made);
-    gl.bindBuffer(gl.ARRAY_BUFFER, corners);
-    const place = gl.getAttribLocation(used, "corner");
-    gl.enableVertexAttribArray(place);
-    gl.vertexAttribPointer(place, 2, gl.FLOAT, false, 0, 0);
-    return made;
-  };
-  screen.whole = cornered(screen.copy);
-  screen.quads = cornered(screen.splat);
-  screen.indices = gl.createBuffer();
-  gl.bindBuffer(gl.ARRAY_BUFFER, screen.indices);
-  gl.bufferData(gl.ARRAY_BUFFER, screen.order, gl.DYNAMIC_DRAW);
-  const place = gl.getAttribLocation(screen.splat, "index");
+  const place = gl.getAttribLocation(screen.copy, "corner");
   gl.enableVertexAttribArray(place);
-  gl.vertexAttribIPointer(place, 1, gl.UNSIGNED_INT, 0, 0);
-  gl.vertexAttribDivisor(place, 1);
+  gl.vertexAttribPointer(place, 2, gl.FLOAT, false, 0, 0);
+  screen.quads = gl.createVertexArray();
+  gl.bindVertexArray(screen.quads);
+  const indices = new Uint32Array(6 * screen.count);
+  for (let n = 0; n < screen.count; n++) {
+    [0, 1, 2, 2, 1, 3].forEach((corner, k) => { indices[6 * n + k] = 4 * n + corner; });
+  }
+  gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
+  gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, indices, gl.STATIC_DRAW);
   gl.bindVertexArray(null);
 }
 
