@@ -46,7 +46,7 @@ class RiggedSplats:
     """How many Gaussians; memory and speed do not change during training."""
     steps: int = 12_000
     """Optimiser steps, one frame each."""
-    code: int = 16
+    code: int = 8
     """Numbers that appearance may depend on, from expression, head turn and torso."""
     atlas: int = 64
     """Cells along a side of the code-driven atlas."""
