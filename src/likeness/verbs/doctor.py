@@ -12,7 +12,6 @@ from importlib.metadata import PackageNotFoundError, version
 from likeness.core.assets import ASSETS, data_folder
 
 EXTRAS = {
-    "export": ("xatlas", "unwrapping meshes"),
     "logs": ("tensorboard", "TensorBoard curves"),
     "provenance": ("c2pa", "signed provenance manifests"),
     "gpu": ("gsplat", "a CUDA splat rasteriser beside ours"),
