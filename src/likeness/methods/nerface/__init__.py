@@ -1,0 +1,1 @@
+"""NeRFace, in rooms of its own."""

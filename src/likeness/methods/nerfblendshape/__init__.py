@@ -1,0 +1,1 @@
+"""NeRFBlendShape, in rooms of its own."""

@@ -1,0 +1,1 @@
+"""The splat head, in rooms of its own."""
