@@ -49,7 +49,7 @@ def draw_regions(
         centre = xy[list(ring)].mean(0)
         radius = 0.5 * max(np.ptp(xy[list(ring), 0]), np.ptp(xy[list(ring), 1]))
         disc = np.zeros_like(regions)
-        cv2.circle(disc, _at(centre), int(radius * 16), 1, -1, cv2.LINE_8, 4)
+        cv2.circle(disc, _at(centre), int(radius * 16), (1,), -1, cv2.LINE_8, 4)
         regions[(disc > 0) & eyes] = REGION["irises"]
     _teeth(regions, picture)
     return regions
@@ -61,7 +61,7 @@ def _at(point: np.ndarray) -> tuple[int, int]:
 
 def _fill(regions: np.ndarray, xy: np.ndarray, ring: tuple[int, ...], name: str) -> None:
     polygon = np.round(xy[list(ring)] * 16 - 8).astype(np.int32)
-    cv2.fillPoly(regions, [polygon[:, None]], REGION[name], cv2.LINE_8, 4)
+    cv2.fillPoly(regions, [polygon[:, None]], (REGION[name],), cv2.LINE_8, 4)
 
 
 def _outer_parts(

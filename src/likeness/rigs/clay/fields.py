@@ -1,5 +1,6 @@
 """Smooth fields on the control mesh: harmonic for weights, biharmonic for displacements."""
 
+from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
@@ -28,7 +29,7 @@ def _laplacian() -> csr_matrix:
 
 
 def solve(
-    handles: dict[int, np.ndarray | tuple[float, ...] | float],
+    handles: Mapping[int, np.ndarray | tuple[float, ...] | float],
     free: Bool[np.ndarray, " N"],
     harmonic: bool = False,
 ) -> Float[np.ndarray, "N C"]:
