@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from likeness.captures.synthetic.motion import Motion, perform
-from likeness.captures.synthetic.paint import albedo, noise
+from likeness.captures.synthetic.paint import albedo
 from likeness.captures.synthetic.subject import Subject, draw_subject
 from likeness.captures.synthetic.voice import speak
 from likeness.core.batching import take
@@ -171,8 +171,8 @@ def draw(subject: Subject, camera: Camera, expression: Expression, behind: np.nd
     to_eye = eye - here[:, 6:9]
     to_eye /= np.linalg.norm(to_eye, axis=-1, keepdims=True)
     normal = np.where((normal * to_eye).sum(-1, keepdims=True) < 0, -normal, normal)
-    colour = albedo(subject, here[:, :3], region, here[:, 9:])
-    lit = _lit(subject, colour, normal, to_eye, here[:, :3], region)
+    colour, region = albedo(subject, here[:, :3], region, here[:, 9:])
+    lit = _lit(subject, colour, normal, to_eye, here[:, :3], region, here[:, 10])
     whole = np.repeat(np.repeat(behind / 255.0, _FINE, 0), _FINE, 1)
     whole[mask] = lit
     return Shot(
@@ -210,28 +210,34 @@ def _lit(
     to_eye: np.ndarray,
     place: np.ndarray,
     region: np.ndarray,
+    sky_seen: np.ndarray,
 ) -> np.ndarray:
     """sRGB: albedo in linear light times sky and lamp, less where little light comes, and a
     little gloss on eyes, lips and skin."""
     x, y, z = normal.T
     basis = np.stack([0.5 + 0 * x, y, z, x, x * y, y * z, 3 * z * z - 1, x * z, x * x - y * y], -1)
     sky = np.clip(basis @ subject.light, 0.05, None)
-    facing = np.clip(normal @ subject.lamp, 0, 1)
-    under = (place[:, 1] < -112) & (place[:, 2] < 12) & (region != REGION["clothes"])
-    open_sky = np.where(under, 0.55, 1.0)
-    open_sky = open_sky * np.where(y < -0.3, 1 + 0.6 * (y + 0.3), 1.0)
-    light = (0.62 * sky + 0.75 * facing[:, None]) * open_sky[:, None]
+    cosine = (normal @ subject.lamp)[:, None]
+    skin = np.isin(region, [REGION[n] for n in ("skin", "ears", "neck", "lips")])[:, None]
+    wrap = np.where(skin, np.array([0.30, 0.14, 0.10]), 0.0)  # light that spreads under the skin
+    facing = np.clip((cosine + wrap) / (1 + wrap), 0, 1)
+    head = region != REGION["clothes"]
+    below = np.clip((-100 - place[:, 1]) / 22, 0, 1) * np.clip((22 - place[:, 2]) / 18, 0, 1)
+    open_sky = sky_seen * (1 - 0.5 * head * below * below * (3 - 2 * below))
+    open_sky = open_sky * np.where(y < -0.3, 1 + 0.4 * (y + 0.3), 1.0)
+    light = (0.62 * sky + 0.75 * facing) * open_sky[:, None]
     half = subject.lamp + to_eye
     half /= np.linalg.norm(half, axis=-1, keepdims=True)
     shine = np.clip((normal * half).sum(-1), 0, 1)
     gloss = np.full(len(region), 0.05)
     power = np.full(len(region), 18.0)
     for name, strength, sharp in (
-        ("eyes", 0.5, 180), ("irises", 0.7, 220), ("lips", 0.12, 35), ("hair", 0.10, 12),
+        ("eyes", 0.5, 180), ("irises", 0.7, 220), ("lips", 0.12, 35), ("hair", 0.06, 14),
         ("clothes", 0.0, 10), ("teeth", 0.1, 60),
     ):  # fmt: skip
         here = region == REGION[name]
         gloss[here], power[here] = strength, sharp
+    gloss = gloss * sky_seen
     linear = np.clip(colour, 0, 1) ** 2.2 * light + (gloss * shine**power)[:, None]
     return np.clip(linear, 0, 1) ** (1 / 2.2)
 
@@ -239,8 +245,14 @@ def _lit(
 def backdrop(subject: Subject, width: int, height: int) -> UInt8[np.ndarray, "H W 3"]:
     """A soft room: a gradient between two colours with out-of-focus shapes."""
     v, u = np.mgrid[0:height, 0:width] / height
-    at = np.stack([u.ravel(), v.ravel(), 0 * u.ravel()], -1)
-    blend = np.clip(0.5 + 0.35 * noise(at, 0.45, subject.seed) + 0.4 * (v.ravel() - 0.5), 0, 1)
-    a, b = subject.backdrop
-    colour = a + blend[:, None] * (b - a) + 0.05 * noise(at, 0.12, subject.seed + 1)[:, None]
-    return to_bytes(torch.from_numpy(colour.reshape(height, width, 3)))
+    rng = np.random.default_rng([subject.seed, 4])
+    first, second = subject.backdrop
+    colour = first + np.clip(0.2 + 0.6 * v, 0, 1)[..., None] * (second - first)
+    for _ in range(9):
+        x, y, wide, tall = rng.uniform([0, 0, 0.08, 0.1], [1, 1, 0.35, 0.5])
+        away = np.hypot((u - x) / wide, (v - y) / tall)
+        shape = 1 / (1 + np.exp((away - 1) * rng.uniform(4, 12)))
+        colour = colour + shape[..., None] * (
+            rng.uniform(-0.10, 0.10) + rng.uniform(-0.04, 0.04, 3)
+        )
+    return to_bytes(torch.from_numpy(np.clip(colour, 0.02, 0.98)))

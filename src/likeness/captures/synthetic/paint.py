@@ -3,65 +3,62 @@
 import numpy as np
 from jaxtyping import Float, Int
 
+from likeness.captures.synthetic.hair import browed, hairiness
+from likeness.captures.synthetic.noise import noise
 from likeness.captures.synthetic.subject import Subject
 from likeness.core.regions import REGION
-from likeness.rigs.clay.control import EYE_CENTRE
+from likeness.rigs.clay.control import EYE_CENTRE, EYE_RADIUS
 from likeness.rigs.clay.parts import IRIS_RADIUS, PUPIL_RADIUS
+
+_FACE = [REGION[name] for name in ("skin", "lips", "brows")]
 
 
 def albedo(
     subject: Subject,
     at: Float[np.ndarray, "N 3"],
     region: Int[np.ndarray, " N"],
-    soft: Float[np.ndarray, "N 2"],
-) -> Float[np.ndarray, "N 3"]:
-    """sRGB albedo at places of the resting clay head (millimetres), by region; `soft` says how
-    much a place is lips and hair, so that their borders do not follow triangles."""
+    soft: Float[np.ndarray, "N 3"],
+) -> tuple[Float[np.ndarray, "N 3"], Int[np.ndarray, " N"]]:
+    """sRGB albedo at places of the resting clay head (millimetres), and their regions with the
+    borders of lips, brows and hair where they are painted rather than where triangles end."""
+    face = np.isin(region, _FACE)
+    shell = np.isin(region, [REGION["hair"], REGION["scalp"]])
+    region = np.where(face | shell, REGION["skin"], region)
     out = np.empty((len(at), 3))
-    skin = _skin(subject, at)
-    out[:] = skin
-    painters = {
-        "brows": _brows, "eyes": _eyes, "irises": _eyes, "teeth": _teeth,
-        "mouth": _mouth, "tongue": _tongue, "hair": _hair, "scalp": _scalp, "clothes": _clothes,
-    }  # fmt: skip
-    for name, painter in painters.items():
+    skin = face | shell | np.isin(region, [REGION["ears"], REGION["neck"]])
+    out[skin] = _skin(subject, at[skin])
+    for name, painter in _PAINTERS.items():
         here = region == REGION[name]
         if here.any():
-            out[here] = painter(subject, at[here], skin[here])
-    lips = soft[:, 0] > 0.01
-    share = _step(soft[lips, :1], 0.25, 0.75)
-    out[lips] += (
-        share
-        * (_lips(subject, at[lips], skin[lips]) - out[lips])
-        * (~np.isin(region[lips], [REGION["mouth"], REGION["teeth"]])[:, None])
-    )
-    hair = region == REGION["hair"]
-    thin = soft[hair, 1:] + 0.35 * noise(at[hair] * [1, 0.25, 0.5], 1.2, subject.seed + 16)[:, None]
-    under = 0.6 * skin[hair] + 0.4 * subject.hair
-    out[hair] = under + _step(thin, 0.15, 0.75) * (out[hair] - under)
-    return np.clip(out, 0.01, 1)
+            out[here] = painter(subject, at[here])
+
+    def over(where: np.ndarray, share: np.ndarray, colour: np.ndarray, name: str) -> None:
+        out[where] += share[:, None] * (colour - out[where])
+        region[where] = np.where(share > 0.5, REGION[name], region[where])
+
+    lips = face & (soft[:, 0] > 0.01)
+    over(lips, _step(soft[lips, 0], 0.2, 0.8), _lips(subject, at[lips], out[lips]), "lips")
+    brows = face & (at[:, 1] > 4) & (at[:, 1] < 30)
+    dark = np.broadcast_to(0.75 * subject.hair, out[brows].shape)
+    over(brows, 0.92 * browed(at[brows], subject.seed + 7), dark, "brows")
+    hairy = shell | (face & (at[:, 1] > 10))
+    grown = hairiness(at[hairy], subject.seed + 16, subject.temples)
+    grown = np.maximum(grown, _step(soft[hairy, 2], 0.0, 0.3))
+    over(hairy, grown, _hair(subject, at[hairy]), "hair")
+    lids = face & (at[:, 1] > 0) & (at[:, 1] < 12)
+    over(lids, 0.8 * _lash(at[lids]), np.broadcast_to(0.3 * subject.hair, out[lids].shape), "skin")
+    return np.clip(out, 0.01, 1), region
+
+
+def _lash(at: np.ndarray) -> np.ndarray:
+    """Where upper lashes leave the lid: skin as near to the eyeball as the lid's rim is."""
+    away = at * np.where(at[:, :1] < 0, [-1, 1, 1], [1, 1, 1]) - EYE_CENTRE
+    return _step(EYE_RADIUS + 1.9 - np.linalg.norm(away, axis=-1), 0.0, 0.7)
 
 
 def _step(x: np.ndarray, low: float, high: float) -> np.ndarray:
     t = np.clip((x - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
-
-
-def noise(at: Float[np.ndarray, "N 3"], size: float, seed: int) -> Float[np.ndarray, " N"]:
-    """Smooth value noise in [-1, 1] with features of about `size` millimetres."""
-    p = at / size
-    cell = np.floor(p).astype(np.int64)
-    f = p - cell
-    f = f * f * (3 - 2 * f)
-    total = np.zeros(len(at))
-    for corner in range(8):
-        offset = np.array([corner & 1, (corner >> 1) & 1, corner >> 2])
-        key = (cell + offset) @ np.array([73856093, 19349663, 83492791]) + seed * 2654435761
-        key = (key ^ (key >> 13)) * 1274126177
-        value = ((key ^ (key >> 16)) & 0xFFFF) / 32767.5 - 1
-        weight = np.prod(np.where(offset == 1, f, 1 - f), -1)
-        total += weight * value
-    return total
 
 
 def _skin(subject: Subject, at: np.ndarray) -> np.ndarray:
@@ -77,7 +74,7 @@ def _skin(subject: Subject, at: np.ndarray) -> np.ndarray:
     shadow = spot(28, -14, 14, 12) + 0.6 * spot(14, 0, 12, 9)
     tone = subject.skin * (1 + 0.06 * melanin[:, None] + 0.035 * fine[:, None])
     tone = tone * (1 - blood[:, None] * np.array([0.0, 0.10, 0.09]))
-    tone = tone * (1 - 0.13 * shadow[:, None] * np.array([0.9, 1.0, 0.8]))
+    tone = tone * (1 - 0.08 * shadow[:, None] * np.array([0.9, 1.0, 0.8]))
     spots = noise(at, 2.6, seed + 4) > 0.72
     freckled = subject.freckles * spots * np.exp(-(((y + 25) / 30) ** 2)) * (z > -10)
     tone = tone * (1 - 0.3 * freckled[:, None])
@@ -89,20 +86,12 @@ def _skin(subject: Subject, at: np.ndarray) -> np.ndarray:
 
 def _lips(subject: Subject, at: np.ndarray, skin: np.ndarray) -> np.ndarray:
     lines = noise(at * [2.5, 0.4, 1.0], 2.0, subject.seed + 6)
-    red = skin * np.array([0.88, 0.58, 0.58])
+    red = skin * np.array([0.90, 0.66, 0.66])
     seam = np.exp(-(((at[:, 1] + 67.0) / 0.9) ** 2))
     return red * (1 + 0.06 * lines[:, None]) * (1 - 0.55 * seam[:, None])
 
 
-def _brows(subject: Subject, at: np.ndarray, skin: np.ndarray) -> np.ndarray:
-    slant = at[:, 0] * 0.5 * np.sign(at[:, 0])
-    strands = noise(np.stack([at[:, 0] * 1.6, (at[:, 1] - slant) * 0.35, 0 * slant], -1), 1.0,
-                    subject.seed + 7)  # fmt: skip
-    dense = np.clip(0.72 + 0.5 * strands, 0, 1)[:, None]
-    return skin * (1 - dense) + subject.hair * 0.8 * dense
-
-
-def _eyes(subject: Subject, at: np.ndarray, skin: np.ndarray) -> np.ndarray:
+def _eyes(subject: Subject, at: np.ndarray) -> np.ndarray:
     centre = EYE_CENTRE * np.where(at[:, :1] < 0, [-1, 1, 1], [1, 1, 1])
     away = at - centre
     radius = np.hypot(away[:, 0], away[:, 1])
@@ -115,23 +104,24 @@ def _eyes(subject: Subject, at: np.ndarray, skin: np.ndarray) -> np.ndarray:
     limbus = np.clip((radius - IRIS_RADIUS + 0.9) / 0.9, 0, 1)[:, None]
     iris = iris * (1 - 0.65 * limbus)
     veins = np.clip(noise(at, 2.2, subject.seed + 10) - 0.45, 0, 1)[:, None]
-    white = np.array([0.90, 0.89, 0.87]) * (1 - 0.35 * veins * np.array([0.1, 1, 1]))
+    white = np.array([0.82, 0.80, 0.78]) * (1 - 0.35 * veins * np.array([0.1, 1, 1]))
     edge = np.clip((radius - IRIS_RADIUS) / 0.5, 0, 1)[:, None]
     out = iris * (1 - edge) + white * edge
     pupil = np.clip((PUPIL_RADIUS + 0.25 - radius) / 0.5, 0, 1)[:, None]
-    return out * (1 - pupil) + 0.015 * pupil
+    shade = 1 - 0.45 * _step(away[:, 1:2], 1.5, 5.5)  # of the upper lid
+    return (out * (1 - pupil) + 0.015 * pupil) * shade
 
 
-def _teeth(subject: Subject, at: np.ndarray, skin: np.ndarray) -> np.ndarray:
+def _teeth(subject: Subject, at: np.ndarray) -> np.ndarray:
     shade = 1 + 0.04 * noise(at, 3, subject.seed + 11)
     return np.array([0.90, 0.87, 0.79]) * shade[:, None] * _deep(at)
 
 
-def _mouth(subject: Subject, at: np.ndarray, skin: np.ndarray) -> np.ndarray:
+def _mouth(subject: Subject, at: np.ndarray) -> np.ndarray:
     return np.array([0.62, 0.27, 0.26]) * _deep(at)
 
 
-def _tongue(subject: Subject, at: np.ndarray, skin: np.ndarray) -> np.ndarray:
+def _tongue(subject: Subject, at: np.ndarray) -> np.ndarray:
     rough = 1 + 0.08 * noise(at, 1.5, subject.seed + 12)
     return np.array([0.75, 0.40, 0.40]) * rough[:, None] * _deep(at)
 
@@ -141,7 +131,7 @@ def _deep(at: np.ndarray) -> np.ndarray:
     return np.clip((at[:, 2:] + 18) / 38, 0.10, 0.9)
 
 
-def _hair(subject: Subject, at: np.ndarray, skin: np.ndarray) -> np.ndarray:
+def _hair(subject: Subject, at: np.ndarray) -> np.ndarray:
     around = np.arctan2(at[:, 0], at[:, 2] + 80)
     strands = np.stack([110 * around, 0.12 * at[:, 1], 0.06 * at[:, 2]], -1)
     fine = 0.55 * noise(strands, 1.0, subject.seed + 13)
@@ -149,12 +139,14 @@ def _hair(subject: Subject, at: np.ndarray, skin: np.ndarray) -> np.ndarray:
     return subject.hair * (1 + 0.55 * fine[:, None])
 
 
-def _scalp(subject: Subject, at: np.ndarray, skin: np.ndarray) -> np.ndarray:
-    return 0.5 * skin + 0.5 * subject.hair
-
-
-def _clothes(subject: Subject, at: np.ndarray, skin: np.ndarray) -> np.ndarray:
+def _clothes(subject: Subject, at: np.ndarray) -> np.ndarray:
     weave = 0.5 * np.sin(at[:, 0] * 1.3) * np.sin(at[:, 1] * 1.3) + noise(at, 9, subject.seed + 15)
     cloth = subject.cloth * (1 + 0.10 * weave[:, None])
     collar = np.clip((at[:, 1] + 162) / 3, 0, 1)[:, None]
     return cloth * (1 - collar) + np.array([0.82, 0.82, 0.84]) * collar
+
+
+_PAINTERS = {
+    "eyes": _eyes, "irises": _eyes, "teeth": _teeth, "mouth": _mouth, "tongue": _tongue,
+    "clothes": _clothes,
+}  # fmt: skip

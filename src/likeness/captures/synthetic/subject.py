@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from likeness.captures.synthetic.hair import grow
 from likeness.core.regions import REGION
 from likeness.core.rig import Identity
 from likeness.ops.shading import vertex_normals
@@ -31,7 +32,9 @@ class Subject:
     """A person at rest: one mesh of head, hair and bust, with what to paint and how to move it.
 
     `rest` are metres in the frame of the head; `part` is 0 head, 1 hair, 2 bust; `follow` how much
-    a vertex goes with the head rather than the torso; `soft` how much it is lips, and hair.
+    a vertex goes with the head rather than the torso; `soft` how much it is lips, how much
+    of the sky it sees, and whether it is hair that hangs. `temples` is how far the hairline recedes
+    there (mm).
     """
 
     seed: int
@@ -41,7 +44,7 @@ class Subject:
     region: Tensor
     part: Tensor
     follow: Float[Tensor, " V"]
-    soft: Float[Tensor, "V 2"]
+    soft: Float[Tensor, "V 3"]
     hair_from: Tensor
     hair_lift: Float[Tensor, "H 3"]
     skin: Float[np.ndarray, " 3"]
@@ -50,6 +53,7 @@ class Subject:
     cloth: Float[np.ndarray, " 3"]
     freckles: float
     stubble: float
+    temples: float
     light: Float[np.ndarray, "9 3"]
     lamp: Float[np.ndarray, " 3"]
     backdrop: Float[np.ndarray, "2 3"]
@@ -63,7 +67,7 @@ def draw_subject(seed: int) -> Subject:
     identity = Identity("clay", directions.clamp(-2, 2))
     head = rig.shaped(identity)
     normals = vertex_normals(head, rig.triangles)
-    hair_from, hair_faces, lift, dense = _hair(head, normals, rng)
+    hair_from, hair_faces, lift = grow(head, normals, rng)
     bust, bust_faces, bust_follow = _bust(head)
     count = len(head)
     triangles = torch.cat([rig.triangles, hair_faces + count, bust_faces + count + len(hair_from)])
@@ -85,7 +89,8 @@ def draw_subject(seed: int) -> Subject:
     soft = torch.stack(
         [
             torch.cat([lips, nothing]),
-            torch.cat([torch.zeros(count), dense, torch.zeros(len(bust))]),
+            torch.cat([_open(head, normals, rig.triangles), 1 + nothing]),
+            torch.cat([torch.zeros(count), lift.norm(dim=-1) > 0.04, torch.zeros(len(bust))]),
         ],
         -1,
     )
@@ -106,6 +111,7 @@ def draw_subject(seed: int) -> Subject:
         _CLOTH[rng.integers(len(_CLOTH))],
         float(rng.random() ** 2),
         float(rng.random() < 0.4) * rng.uniform(0.2, 0.8),
+        rng.uniform(0, 9),
         _harmonics(rng),
         _unit(np.array([rng.uniform(-1, 1), rng.uniform(0.2, 1.0), rng.uniform(0.6, 1.2)])),
         np.stack([rng.uniform(0.15, 0.7, 3), rng.uniform(0.15, 0.7, 3)]),
@@ -134,27 +140,18 @@ def _harmonics(rng: np.random.Generator) -> np.ndarray:
     return light * (1 + 0.05 * rng.standard_normal((1, 3)))
 
 
-def _hair(
-    head: Tensor, normals: Tensor, rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """A shell over the scalp: the head vertices it stands on, its faces, how it stands off, and
-    how dense it is (thin at the hairline)."""
-    rig = clay()
-    scalp = rig.regions == REGION["scalp"]
-    faces = rig.triangles[scalp[rig.triangles].sum(-1) >= 2]
-    used = torch.unique(faces)
-    new = torch.full((len(head),), -1)
-    new[used] = torch.arange(len(used))
-    edge = ~scalp[used]
-    top = ((head[used, 1] + 0.02) / 0.12).clamp(0, 1)
-    length = float(rng.uniform(0.006, 0.024)) * (0.5 + 0.8 * top)
-    away = head[used] - head[used][:, None].mean(0, keepdim=True).squeeze(0)
-    wave = 0.0015 * torch.sin(140 * away[:, 0] + 90 * away[:, 2])
-    distance = torch.cdist(head[used], head[used[edge]]).amin(-1)
-    rise = (distance / 0.022).clamp(0, 1)
-    reach = torch.where(edge, torch.full_like(length, -0.002), 0.0015 + rise * (length + wave))
-    dense = (distance / 0.012).clamp(0, 1)
-    return used, new[faces], reach[:, None] * normals[used], dense
+def _open(head: Tensor, normals: Tensor, triangles: Tensor) -> Tensor:
+    """How much of the sky a vertex sees, from how far it lies under its smoothed surroundings."""
+    a, b, c = triangles.T
+    rows, columns = torch.cat([a, b, c, b, c, a]), torch.cat([b, c, a, a, b, c])
+    count = torch.zeros(len(head)).index_add(0, rows, torch.ones(len(rows))).clamp(min=1)
+    smooth, least = head, torch.ones(len(head))
+    for _ in range(24):
+        mean = torch.zeros_like(head).index_add(0, rows, smooth[columns]) / count[:, None]
+        smooth = mean
+        buried = ((smooth - head) * normals).sum(-1)
+        least = torch.minimum(least, 1 - (160 * buried).clamp(0, 0.55))
+    return torch.zeros(len(head)).index_add(0, rows, least[columns]) / count
 
 
 def _bust(head: Tensor) -> tuple[Tensor, Tensor, Tensor]:
