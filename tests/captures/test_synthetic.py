@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from likeness.captures.synthetic import film
+from likeness.captures.synthetic.hair import browed, hairiness
 from likeness.captures.synthetic.motion import perform
 from likeness.captures.synthetic.subject import draw_subject
 from likeness.captures.synthetic.voice import RATE, speak
@@ -70,3 +71,18 @@ def test_hair_stands_off_the_scalp_and_shoulders_do_not_follow_the_head():
     assert float(subject.hair_lift.norm(dim=-1).max()) > 0.004
     assert float(subject.follow[subject.part == 2].max()) == 0
     assert float(subject.follow[subject.part == 1].min()) == 1
+
+
+def test_hair_covers_the_crown_and_the_nape_but_neither_forehead_nor_chin():
+    places = np.array([[0, 112, -60], [0, 0, -170], [0, 40, 15], [0, -110, 10], [60, -20, -20.0]])
+    assert hairiness(places, seed=3, raised=4).round(2).tolist() == [1, 1, 0, 0, 0]
+
+
+def test_brows_are_as_dense_on_both_sides_and_end_before_nose_and_ears():
+    x = np.linspace(-70, 70, 281)
+    row = np.stack([x, np.full_like(x, 17), np.full_like(x, 15)], -1)
+    dense = np.stack([browed(row + [0, dy, 0], seed=5) for dy in np.linspace(-6, 6, 25)]).max(0)
+    assert dense[np.abs(x) < 8].max() == dense[np.abs(x) > 62].max() == 0
+    left, right = dense[x > 0].mean(), dense[x < 0].mean()
+    assert left > 0.3
+    assert abs(left - right) < 0.1

@@ -118,9 +118,9 @@ def expressions_of(motion: Motion) -> Expression:
     still = rig.neutral(count)
 
     def moved(rows: np.ndarray, pivot: Tensor) -> Tensor:
-        rows = torch.from_numpy(rows).float()
-        turn = axis_angle_to_matrix(rows[:, :3])
-        return rigid(turn, rows[:, 3:] + pivot - (turn @ pivot[:, None])[..., 0])
+        six = torch.from_numpy(rows).float()
+        turn = axis_angle_to_matrix(six[:, :3])
+        return rigid(turn, six[:, 3:] + pivot - (turn @ pivot[:, None])[..., 0])
 
     neck = torch.tensor([0.0, -0.11, -0.08])
     return replace(
@@ -246,7 +246,7 @@ def backdrop(subject: Subject, width: int, height: int) -> UInt8[np.ndarray, "H 
     """A soft room: a gradient between two colours with out-of-focus shapes."""
     v, u = np.mgrid[0:height, 0:width] / height
     rng = np.random.default_rng([subject.seed, 4])
-    first, second = subject.backdrop
+    first, second = 0.6 * subject.backdrop + 0.4 * subject.backdrop.mean(-1, keepdims=True)
     colour = first + np.clip(0.2 + 0.6 * v, 0, 1)[..., None] * (second - first)
     for _ in range(9):
         x, y, wide, tall = rng.uniform([0, 0, 0.08, 0.1], [1, 1, 0.35, 0.5])

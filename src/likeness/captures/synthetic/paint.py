@@ -140,8 +140,8 @@ def _hair(subject: Subject, at: np.ndarray) -> np.ndarray:
 
 
 def _clothes(subject: Subject, at: np.ndarray) -> np.ndarray:
-    weave = 0.5 * np.sin(at[:, 0] * 1.3) * np.sin(at[:, 1] * 1.3) + noise(at, 9, subject.seed + 15)
-    cloth = subject.cloth * (1 + 0.10 * weave[:, None])
+    weave = np.sin(at[:, 0] * 1.3) * np.sin(at[:, 1] * 1.3) + 0.5 * noise(at, 30, subject.seed + 15)
+    cloth = subject.cloth * (1 + 0.08 * weave[:, None])
     collar = np.clip((at[:, 1] + 162) / 3, 0, 1)[:, None]
     return cloth * (1 - collar) + np.array([0.82, 0.82, 0.84]) * collar
 

@@ -150,7 +150,7 @@ def _open(head: Tensor, normals: Tensor, triangles: Tensor) -> Tensor:
         mean = torch.zeros_like(head).index_add(0, rows, smooth[columns]) / count[:, None]
         smooth = mean
         buried = ((smooth - head) * normals).sum(-1)
-        least = torch.minimum(least, 1 - (160 * buried).clamp(0, 0.55))
+        least = torch.minimum(least, 1 - (120 * buried).clamp(0, 0.5))
     return torch.zeros(len(head)).index_add(0, rows, least[columns]) / count
 
 
