@@ -7,10 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from likeness.core.errors import BadInput
+from likeness.core.errors import BadInput, Unsupported
 from likeness.core.files import only_one, read_json
 from likeness.core.runs import finish_run, finished_alike, start_run
 from likeness.verbs.evaluate import evaluate
+from likeness.verbs.export import export
 from likeness.verbs.fit import fit
 from likeness.verbs.ingest import ingest
 from likeness.verbs.preview import preview
@@ -43,8 +44,8 @@ def build(
 
     Args:
         source: A video file, a folder of photos, or a data set in a layout we know.
-        out: The folder to build in: capture/, track/, avatar/, preview.mp4, report.html,
-            metrics.json.
+        out: The folder to build in: capture/, track/, avatar/, preview.mp4, avatar.html,
+            report.html, metrics.json.
         minutes: How long to train. Ten unless --steps is given.
         steps: Train for exactly so many steps instead; then the result is reproducible.
         size: Pixels along a side of the pictures learned from.
@@ -82,8 +83,17 @@ def build(
         evaluate(avatar, capture, tracked, out / "evaluation", device=device)
         shutil.copyfile(out / "evaluation" / "metrics.json", out / "metrics.json")
         preview(avatar, capture, tracked, out / "preview.mp4", device=device)
+        _page(out, avatar, tracked)
         report(out)
     return summary(out)
+
+
+def _page(out: Path, avatar: Path, tracked: Path) -> None:
+    """The page to send to a friend, for methods it can show."""
+    try:
+        export(avatar, to="page", out=out / "avatar.html", motion=tracked)
+    except Unsupported as error:
+        _log.info("No page: %s", error)
 
 
 def _stage(

@@ -33,7 +33,7 @@ def report(folder: Path) -> None:
         consent=html.escape(str(capture.get("consent") or "No consent was recorded.")),
         tiles=tiles(metrics),
         protocol=html.escape(str(metrics.get("protocol", ""))),
-        video=video(folder / "preview.mp4"),
+        video=video(folder / "preview.mp4") + page_link(folder / "avatar.html"),
         pictures=pictures(folder / "evaluation"),
         curves=curves(folder, metrics),
         check=check(track.get("report") or {}),
@@ -71,6 +71,13 @@ def video(path: Path) -> str:
     if path.stat().st_size > _MOST_VIDEO:
         return f'<video controls loop muted src="{html.escape(path.name)}"></video>'
     return f'<video controls loop muted autoplay src="{embedded(path, "video/mp4")}"></video>'
+
+
+def page_link(path: Path) -> str:
+    """A link to the page with the avatar itself, when it lies beside the report."""
+    if not path.exists():
+        return ""
+    return f'<p><a href="{html.escape(path.name)}">Turn it and move its face yourself</a></p>'
 
 
 def pictures(folder: Path) -> str:
