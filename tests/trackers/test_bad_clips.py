@@ -61,9 +61,10 @@ def test_a_clip_without_a_face_is_refused_in_one_line(kind, tmp_path):
 def test_frames_without_a_face_are_marked_and_the_others_used(tmp_path):
     track = tracked([BLACK] * 3 + [FACE, FACE] + [BLACK] * 3, tmp_path)
     assert (track.confidence > 0).tolist() == [False] * 3 + [True] * 2 + [False] * 3
+    assert track.landmarks is not None
     assert track.landmarks[0].isnan().all()
     assert all_finite(track)
-    assert "Not enough frames" in track.report["verdict"]
+    assert "Not enough frames" in str(track.report["verdict"])
 
 
 def test_a_single_picture_is_tracked(tmp_path):
@@ -82,6 +83,7 @@ def test_dark_glasses_do_not_lose_the_face(tmp_path):
 
 def test_of_two_people_one_is_followed_throughout(tmp_path):
     track = tracked([np.concatenate([FACE, FACE[:, ::-1]], 1)] * 4, tmp_path)
+    assert track.landmarks is not None
     centres = track.landmarks[:, :468, 0].mean(-1)
     assert float(centres.max() - centres.min()) < 10
 
@@ -89,6 +91,6 @@ def test_of_two_people_one_is_followed_throughout(tmp_path):
 def test_a_cut_is_counted_and_advised_against(tmp_path):
     moved = np.roll(FACE, 40, 1)
     track = tracked([FACE] * 3 + [255 - BLACK] + [moved] * 3, tmp_path)
-    assert track.report["cuts"] >= 1
-    assert any("cut" in line for line in track.report["record_next"])
+    assert int(str(track.report["cuts"])) >= 1
+    assert "The clip is cut" in str(track.report["record_next"])
     assert all_finite(track)
