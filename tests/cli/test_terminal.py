@@ -91,12 +91,13 @@ def test_doctor_reports_and_exits_well(capsys):
         assert word in out
 
 
+@pytest.mark.slow
 def test_an_interrupt_says_that_work_is_kept(tmp_path):
     code = (
         "import os, signal, threading, time\n"
         "from likeness.cli.main import main\n"
         "threading.Timer(4.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
-        f"main(['synth', '--out', {str(tmp_path / 'o')!r}, '--frames', '4000'])\n"
+        f"main(['synth', '--out', {str(tmp_path / 'o')!r}, '--frames', '400'])\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ)
