@@ -11,7 +11,8 @@ from likeness.core.errors import BadInput, Unsupported
 from likeness.methods.splats.avatar import bilinear_cells
 from likeness.methods.splats.code import Regression, learn_code
 from likeness.methods.splats.growth import recycle
-from likeness.methods.splats.method import RiggedSplats, training_frames
+from likeness.methods.splats.method import RiggedSplats
+from likeness.training.frames import trainable_frames
 from likeness.ops.image import psnr
 
 
@@ -142,7 +143,7 @@ def test_a_capture_with_one_tracked_frame_is_refused_with_advice(pair):
     capture, truth = pair
     alone = replace(truth, confidence=torch.tensor([1.0] + 7 * [0.0]))
     with pytest.raises(BadInput, match="1 tracked training frame"):
-        training_frames(capture, alone)
+        trainable_frames(capture, alone)
 
 
 def test_a_matte_of_another_size_is_refused_by_frame(pair):

@@ -97,3 +97,10 @@ def cropped(camera: Camera, left: float, top: float, width: int, height: int) ->
     shift = camera.intrinsics.new_zeros(3, 3)
     shift[0, 2], shift[1, 2] = left, top
     return Camera(camera.intrinsics - shift, camera.camera_from_world, width, height)
+
+
+def far_away(camera: Camera, reference: Camera) -> Float[Tensor, "*b 3 3"]:
+    """The homography from pixels of `reference` to those of `camera`, for things so far behind
+    that only turning and zooming moves them."""
+    turn = camera.camera_from_world[..., :3, :3] @ reference.camera_from_world[..., :3, :3].mT
+    return camera.intrinsics @ turn @ torch.linalg.inv(reference.intrinsics)

@@ -17,6 +17,7 @@ from likeness.core.progress import counted
 from likeness.core.rig import Rig
 from likeness.core.track import Track
 from likeness.core.track_files import MapFolder
+from likeness.trackers.camera_motion import camera_motion, moving_cameras, steadied_points
 from likeness.trackers.check import check_capture
 from likeness.trackers.detection import Landmarks2D, detect
 from likeness.trackers.matting import Matting, estimate_backdrop
@@ -53,8 +54,13 @@ class Landmarks:
                 "Check that a face is in the picture, upright and lit."
             )
         camera = self._camera(capture)
+        maps = MapFolder(Path(folder))
+        alphas = self._maps(capture, found, maps)
+        swaying = camera_motion(capture, maps, found.confidence)
+        backdrop = self._backdrop(capture, alphas, swaying)
         model = point_model(rig)
-        evidence = evidence_of(found, camera)
+        still = replace(found, points=steadied_points(found.points, swaying, capture.size))
+        evidence = evidence_of(still, camera)
         splits = capture.splits or last_fifth(len(capture))
         train = [i for i in splits.train if found.confidence[i] > 0]
         train = train or np.flatnonzero(found.confidence > 0).tolist()
@@ -62,10 +68,8 @@ class Landmarks:
         head = rigid(solution.rotation, solution.translation)
         head = filled(head, found.confidence)
         camera, world_from_head = into_world(camera, head, found.confidence)
-        maps = MapFolder(Path(folder))
-        backdrop = self._maps(capture, found, maps)
         middle = int(rest_frame(world_from_head, train))
-        motion = shoulder_motion(capture, maps, middle, found.confidence)
+        motion = shoulder_motion(capture, maps, middle, found.confidence, swaying)
         expressions = expressions_of(rig, solution, personal, world_from_head, found.confidence)
         expressions = replace(
             expressions,
@@ -74,7 +78,7 @@ class Landmarks:
         identity = personal.identity(rig, solution.identity)
         report = check_capture(capture, found, world_from_head, expressions, solution, splits)
         return Track(
-            many(camera, len(capture)),
+            moving_cameras(camera, swaying),
             expressions,
             identity,
             torch.from_numpy(found.confidence),
@@ -122,7 +126,10 @@ class Landmarks:
         whole = solve(model, evidence, priors, begin, rounds=12, learn_identity=False)
         return whole, personal
 
-    def _maps(self, capture: Capture, found: Landmarks2D, maps: MapFolder) -> np.ndarray:
+    def _maps(
+        self, capture: Capture, found: Landmarks2D, maps: MapFolder
+    ) -> dict[int, np.ndarray]:
+        """Draw every frame's matte and regions; some of the mattes are handed back."""
         alphas: dict[int, np.ndarray] = {}
         keep = max(1, len(capture) // 60)
         with Matting() as matting:
@@ -140,9 +147,15 @@ class Landmarks:
                 maps.write("regions", frame.index, regions)
                 if frame.index % keep == 0:
                     alphas[frame.index] = alpha
+        return alphas
+
+    def _backdrop(
+        self, capture: Capture, alphas: dict[int, np.ndarray], swaying: np.ndarray
+    ) -> np.ndarray:
+        """The clean background as the first frame's camera sees it."""
         if capture.background is not None:
             return capture.background
-        return estimate_backdrop(capture, alphas)[0]
+        return estimate_backdrop(capture, alphas, swaying)[0]
 
 
 def evidence_of(found: Landmarks2D, camera: Camera) -> Evidence:
@@ -212,14 +225,6 @@ def into_world(
     camera_from_world = rigid(turn, middle)
     camera = replace(camera, camera_from_world=camera_from_world)
     return camera, invert_rigid(camera_from_world) @ camera_from_head
-
-
-def many(camera: Camera, count: int) -> Camera:
-    return replace(
-        camera,
-        intrinsics=camera.intrinsics.expand(count, 3, 3).contiguous(),
-        camera_from_world=camera.camera_from_world.expand(count, 4, 4).contiguous(),
-    )
 
 
 def rest_frame(world_from_head: Tensor, train: list[int]) -> int:

@@ -8,6 +8,7 @@ from jaxtyping import Float, UInt8
 
 from likeness.core.capture import Capture
 from likeness.core.progress import counted
+from likeness.trackers.camera_motion import steadied
 from likeness.trackers.mesh_points import quietly
 
 _LOOKS = 40  # pictures the backdrop is estimated from
@@ -78,20 +79,21 @@ def sharpened(alpha: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
 
 
 def estimate_backdrop(
-    capture: Capture, alphas: dict[int, UInt8[np.ndarray, "H W"]]
+    capture: Capture, alphas: dict[int, UInt8[np.ndarray, "H W"]], swaying: Float[np.ndarray, "T 4"]
 ) -> tuple[UInt8[np.ndarray, "H W 3"], Float[np.ndarray, "H W"]]:
-    """What a still camera sees behind the person, and where that was ever seen (0 to 1).
+    """What the first frame's camera sees behind the person, and where that was ever seen (0 to 1).
 
     The median over time of what lies well outside the mattes; where nothing ever does, the
-    nearest known colours are continued inwards.
+    nearest known colours are continued inwards. `swaying` is the camera's own motion, undone.
     """
     indices = sorted(alphas)
     chosen = [indices[i] for i in np.linspace(0, len(indices) - 1, _LOOKS).round().astype(int)]
     pictures, masks = [], []
     for index in counted(dict.fromkeys(chosen), "looking behind the person"):
-        pictures.append(capture[index].rgb8)
+        pictures.append(steadied(capture[index].rgb8, swaying[index]))
         reach = max(3, pictures[-1].shape[1] // 40) | 1
-        near = cv2.dilate(alphas[index], np.ones((reach, reach), np.uint8))
+        alpha = steadied(alphas[index], swaying[index])
+        near = cv2.dilate(alpha, np.ones((reach, reach), np.uint8))
         masks.append(near < 13)
     seen = np.stack(masks)
     stack = np.ma.masked_array(

@@ -7,6 +7,7 @@ colours at those points. Shoulders are aligned the same way, as a plane.
 
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from torch import Generator, Tensor
 
 from likeness.core.batching import take
-from likeness.core.camera import project
+from likeness.core.camera import far_away, project
 from likeness.core.capture import Capture, last_fifth
 from likeness.core.geometry import axis_angle_to_matrix, hat, invert_rigid, rigid, transform
 from likeness.core.progress import counted
@@ -23,13 +24,14 @@ from likeness.core.rig import Rig
 from likeness.core.track import Track
 from likeness.trackers.align import Brightness, align, typical
 from likeness.trackers.landmarks import Landmarks, rest_frame
-from likeness.trackers.torso import world_from_torso
+from likeness.trackers.torso import screen_motion, world_from_torso
 
 _log = logging.getLogger(__name__)
 _POINTS = 6000
 _LOOKS = 48  # training frames that colours are learned from
 _MOST_TURN, _MOST_SHIFT = 0.035, 0.006  # radians, metres: more is a failure, not a correction
 _STEADY = ("skin", "brows", "lips", "ears", "scalp", "neck")
+_TORSO_STIFF = np.array([1e2, 1e1, 1e1, 3e2])  # turn, shifts, growth
 _WORTH = {"lips": 0.2, "brows": 0.6, "neck": 0.0, "scalp": 0.5, "ears": 0.6}
 
 
@@ -216,58 +218,44 @@ def shoulders(capture: Capture, track: Track, train: list[int]) -> Track:
     rows, columns = np.nonzero(regions == REGION["clothes"])
     step = max(1, len(rows) // _POINTS)
     points = np.stack([columns[::step], rows[::step]], -1) + 0.5
-    motion = screen_motion(track, reference)
+    camera, rest = take(track.cameras, reference), track.expressions.world_from_head[reference]
+    motion = screen_motion(torso, camera, rest)
+    swaying = far_away(track.cameras, camera).double().numpy()
     scale = size / 256
     for _ in range(2):
         chosen = [train[i] for i in np.linspace(0, len(train) - 1, _LOOKS).round().astype(int)]
         values, seen = [], []
         for index in dict.fromkeys(chosen):
-            pixels, _ = _on_screen(points, motion[index], size)
+            pixels, _ = _on_screen(points, motion[index], size, swaying[index])
             value, _, inside = Brightness(capture[index].rgb8, 0.8 * scale).at(pixels)
             values.append(value)
             seen.append(inside * _matte(track, index, pixels))
         colours, worth = typical(np.stack(values), np.stack(seen))
         for index in counted(range(len(track)), "aligning the shoulders"):
             found = motion[index]
+            place = partial(_on_screen, points, size=size, swaying=swaying[index])
             for blur in (1.6, 0.8):
                 picture = Brightness(capture[index].rgb8, blur * scale)
-                found = align(
-                    picture, colours, worth, found,
-                    lambda p: _on_screen(points, p, size), np.array([1e2, 1e1, 1e1]), 4,
-                )  # fmt: skip
+                found = align(picture, colours, worth, found, place, _TORSO_STIFF, 4)
             if np.abs(found - motion[index]).max() < 0.05:
                 motion[index] = found
-    camera = take(track.cameras, reference)
-    placed = world_from_torso(motion, camera, track.expressions.world_from_head[reference])
+    placed = world_from_torso(motion, camera, rest)
     return replace(track, expressions=replace(track.expressions, world_from_torso=placed))
 
 
-def _on_screen(points: np.ndarray, motion: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points turned and shifted about the middle of the lower edge, and derivatives."""
+def _on_screen(
+    points: np.ndarray, motion: np.ndarray, size: int, swaying: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points turned, grown and shifted about the middle of the lower edge, then as the frame's own
+    camera sees them; and derivatives."""
     pivot = np.array([size / 2, size])
     c, s = np.cos(motion[0]), np.sin(motion[0])
-    away = points - pivot
+    away, grown = points - pivot, 1 + motion[3]
     turned = np.stack([c * away[:, 0] - s * away[:, 1], s * away[:, 0] + c * away[:, 1]], -1)
-    by_turn = np.stack([-turned[:, 1], turned[:, 0]], -1)
-    slopes = np.zeros((len(points), 2, 3))
-    slopes[:, :, 0] = by_turn
+    slopes = np.zeros((len(points), 2, 4))
+    slopes[:, :, 0] = grown * np.stack([-turned[:, 1], turned[:, 0]], -1)
     slopes[:, 0, 1] = slopes[:, 1, 2] = size
-    return turned + pivot + motion[1:] * size, slopes
-
-
-def screen_motion(track: Track, reference: int) -> np.ndarray:
-    """The motion that `world_from_torso` was made from, read back off the track."""
-    torso = track.expressions.world_from_torso
-    assert torso is not None
-    camera = take(track.cameras, reference)
-    pose = camera.camera_from_world
-    rest = track.expressions.world_from_head[reference]
-    moves = pose @ torso @ invert_rigid(rest) @ invert_rigid(pose)
-    depth = float((pose @ rest)[2, 3])
-    f, size = float(camera.intrinsics[0, 0]), camera.width
-    pivot_px = torch.tensor([size / 2, float(camera.height)])
-    pivot = torch.cat([(pivot_px - camera.intrinsics[:2, 2]) * depth / f, torch.tensor([depth])])
-    moved = (moves[:, :3, :3] @ pivot) + moves[:, :3, 3] - pivot
-    turn = torch.atan2(moves[:, 1, 0], moves[:, 0, 0])
-    shift = moved[:, :2] * f / depth / size
-    return torch.cat([turn[:, None], shift], -1).double().numpy()
+    slopes[:, :, 3] = turned
+    at = grown * turned + pivot + motion[1:3] * size
+    own = swaying[:2, :2]
+    return at @ own.T + swaying[:2, 2], own @ slopes

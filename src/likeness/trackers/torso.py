@@ -12,21 +12,31 @@ from likeness.core.geometry import axis_angle_to_matrix, invert_rigid, rigid
 from likeness.core.progress import counted
 from likeness.core.regions import REGION
 from likeness.core.track import Maps
+from likeness.trackers.camera_motion import steadied
 
 _SIZE = 192  # pixels along a side that alignment works on
 _LEAST = 0.04  # share of the picture that shoulders must cover
 
 
 def shoulder_motion(
-    capture: Capture, maps: Maps, reference: int, seen: Float[np.ndarray, " T"]
-) -> Float[np.ndarray, "T 3"]:
-    """Per frame turn (radians, clockwise on screen) and shift (x, y, in picture widths) of the
-    shoulders since the reference frame, about the middle of the picture's lower edge.
+    capture: Capture,
+    maps: Maps,
+    reference: int,
+    seen: Float[np.ndarray, " T"],
+    swaying: Float[np.ndarray, "T 4"],
+) -> Float[np.ndarray, "T 4"]:
+    """Per frame turn (radians, clockwise on screen), shift (x, y, in picture widths) and growth
+    (0: none) of the shoulders since the reference frame, about the middle of the lower edge, as
+    the first frame's camera would see them. `swaying` is the camera's own motion.
 
     Zero throughout where shoulders cannot be seen. Frames that fail to align keep the last motion.
     """
-    motion = np.zeros((len(capture), 3))
-    template, mask = _grey(capture[reference].rgb8), _shoulders(maps, reference)
+
+    def picture(index: int) -> np.ndarray:
+        return _grey(steadied(capture[index].rgb8, swaying[index]))
+
+    motion = np.zeros((len(capture), 4))
+    template, mask = picture(reference), _shoulders(maps, reference)
     if mask is None or mask.mean() < _LEAST:
         return motion
     for way in (1, -1):
@@ -34,7 +44,7 @@ def shoulder_motion(
         frames = range(reference, len(capture)) if way == 1 else range(reference, -1, -1)
         for index in counted(frames, "following the shoulders"):
             if seen[index] > 0:
-                warp = _aligned(template, _grey(capture[index].rgb8), warp, mask)
+                warp = _aligned(template, picture(index), warp, mask)
             motion[index] = _about_lower_edge(warp)
     return _steadied(motion)
 
@@ -70,7 +80,7 @@ def _aligned(
 def _about_lower_edge(warp: np.ndarray) -> np.ndarray:
     pivot = np.array([_SIZE / 2, _SIZE])
     moved = warp[:, :2] @ pivot + warp[:, 2] - pivot
-    return np.array([np.arctan2(warp[1, 0], warp[0, 0]), *(moved / _SIZE)])
+    return np.array([np.arctan2(warp[1, 0], warp[0, 0]), *(moved / _SIZE), 0.0])
 
 
 def _steadied(motion: np.ndarray) -> np.ndarray:
@@ -80,25 +90,46 @@ def _steadied(motion: np.ndarray) -> np.ndarray:
 
 
 def world_from_torso(
-    motion: Float[np.ndarray, "T 3"], camera: Camera, reference: Float[Tensor, "4 4"]
+    motion: Float[np.ndarray, "T 4"], camera: Camera, reference: Float[Tensor, "4 4"]
 ) -> Float[Tensor, "T 4 4"]:
     """The torso's rigid motion: at the reference it is where the head's frame is.
 
     Screen motion is taken as happening at the depth of the reference head, in planes that face
-    the camera.
+    the camera; growth is coming nearer.
     """
     pose = camera.camera_from_world
-    head = pose @ reference
-    depth = head[2, 3]
-    f = camera.intrinsics[0, 0]
-    size = camera.width
-    pivot_px = torch.tensor([size / 2, float(camera.height)])
-    centre = camera.intrinsics[:2, 2]
-    pivot = torch.cat([(pivot_px - centre) * depth / f, depth[None]])
+    depth = (pose @ reference)[2, 3]
+    focal = camera.intrinsics[0, 0]
+    pivot = lower_edge(camera) * depth / focal
     moves = torch.from_numpy(motion).to(pose)
     turn = torch.zeros(len(moves), 3)
     turn[:, 2] = moves[:, 0]
     rotation = axis_angle_to_matrix(turn)
-    shift = torch.cat([moves[:, 1:] * size * depth / f, torch.zeros(len(moves), 1)], -1)
-    about = pivot - (rotation @ pivot[:, None])[..., 0] + shift
+    nearer = 1 / (1 + moves[:, 3:])
+    shifted = nearer * (pivot[:2] + moves[:, 1:3] * camera.width * depth / focal)
+    goal = torch.cat([shifted, nearer * depth], -1)
+    about = goal - (rotation @ pivot[:, None])[..., 0]
     return invert_rigid(pose) @ rigid(rotation, about) @ pose @ reference
+
+
+def screen_motion(
+    torso: Float[Tensor, "T 4 4"], camera: Camera, reference: Float[Tensor, "4 4"]
+) -> Float[np.ndarray, "T 4"]:
+    """The motion on screen that `world_from_torso` was made from, read back."""
+    pose = camera.camera_from_world
+    moves = pose @ torso @ invert_rigid(reference) @ invert_rigid(pose)
+    depth = (pose @ reference)[2, 3]
+    focal = camera.intrinsics[0, 0]
+    pivot = lower_edge(camera) * depth / focal
+    goal = (moves[:, :3, :3] @ pivot) + moves[:, :3, 3]
+    growth = depth / goal[:, 2:] - 1
+    shift = ((1 + growth) * goal[:, :2] - pivot[:2]) * focal / depth / camera.width
+    turn = torch.atan2(moves[:, 1, 0], moves[:, 0, 0])
+    return torch.cat([turn[:, None], shift, growth], -1).double().numpy()
+
+
+def lower_edge(camera: Camera) -> Float[Tensor, " 3"]:
+    """The middle of the picture's lower edge, in pixels from the principal point; the last number
+    is the focal length, so that scaled by depth over focal it is a place in the camera."""
+    edge = camera.intrinsics.new_tensor([camera.width / 2, float(camera.height)])
+    return torch.cat([edge - camera.intrinsics[:2, 2], camera.intrinsics[:1, 0]])

@@ -22,7 +22,14 @@ from likeness.core.progress import counted
 from likeness.core.regions import HEAD_REGIONS, REGION
 from likeness.core.track import Track
 from likeness.ops.image import l1, perceptual, psnr, ssim
-from likeness.verbs.loading import device_of, held_out, known_backdrop, open_avatar, open_pair
+from likeness.verbs.loading import (
+    Behind,
+    device_of,
+    held_out,
+    known_backdrop,
+    open_avatar,
+    open_pair,
+)
 
 _log = logging.getLogger(__name__)
 PICTURES = 6
@@ -63,12 +70,12 @@ def score(
     """The figures of one split, as `metrics.json` holds them; pictures go to `out`."""
     frames = held_out(capture, track, split)
     width, height = track.cameras.width, track.cameras.height
-    backdrop, origin = known_backdrop(avatar, capture, track, width, height)
+    behind = known_backdrop(avatar, capture, track)
     shown = {frames[round(i)] for i in np.linspace(0, len(frames) - 1, PICTURES)}
     lpips = learned_perceptual(device)
     rows = []
     for index in counted(frames, "comparing held-out frames"):
-        moment = _rendered(avatar, capture, track, index, backdrop, device)
+        moment = _rendered(avatar, capture, track, index, behind, device)
         rows.append({"frame": index, **_figures(moment, lpips)})
         if index in shown:
             error = (4 * (moment.drawn - moment.truth).abs()).clamp(max=1)
@@ -78,7 +85,7 @@ def score(
         f"split: {split} ({len(frames)} frames, numbers {frames[0]} to {frames[-1]}, only those "
         f"with a tracked face; each drawn with its own tracked camera, pose and expression, "
         f"nothing fitted to it); crop: the whole picture; resolution: {width}x{height}; "
-        f"background: {origin}; head: head regions of the track times its matte, truth and "
+        f"background: {behind.origin}; head: head regions of the track times its matte, truth and "
         "render on white, everything else white in both; mouth and eyes: PSNR inside the box "
         "around those regions, widened by a quarter; totals are means over frames, sRGB in [0, 1]"
     )
@@ -97,7 +104,7 @@ class Moment:
 
 
 def _rendered(
-    avatar: Any, capture: Capture, track: Track, index: int, backdrop: Tensor, device: str
+    avatar: Any, capture: Capture, track: Track, index: int, behind: Behind, device: str
 ) -> Moment:
     camera = move(take(track.cameras, index), device)
     picture = move(avatar.render(camera, move(take(track.expressions, index), device)), "cpu")
@@ -106,7 +113,7 @@ def _rendered(
     alpha = maps.alpha(index) if maps is not None else None
     return Moment(
         capture[index].rgb,
-        picture.over(backdrop).clamp(0, 1),
+        picture.over(behind.at(take(track.cameras, index))).clamp(0, 1),
         picture,
         regions,
         None if alpha is None else torch.from_numpy(alpha).float() / 255,

@@ -149,8 +149,8 @@ def glance(
             camera = move(take(track.cameras, index), device)
             expression = move(take(track.expressions, index), device)
             picture: Picture = move(avatar.render(camera, expression), "cpu")
-            backdrop, _ = known_backdrop(avatar, capture, track, camera.width, camera.height)
-            truth, drawn = capture[index].rgb, picture.over(backdrop)
+            behind = known_backdrop(avatar, capture, track).at(camera)
+            truth, drawn = capture[index].rgb, picture.over(behind)
             values.append(float(psnr(drawn, truth)))
             if index == frames[len(frames) // 2]:
                 save_png(out / "glances" / f"{step:07d}.png", torch.cat([truth, drawn], 1))

@@ -1,7 +1,7 @@
 """What several verbs open: avatars, devices, and a capture with its track."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from likeness.captures import open_capture
+from likeness.core.batching import move, take
+from likeness.core.camera import Camera
 from likeness.core.capture import Capture, last_fifth
 from likeness.core.errors import BadInput, Missing
 from likeness.core.track import Track
 from likeness.core.track_files import read_track
 from likeness.methods import METHODS
+from likeness.ops.backdrop import seen_behind
 from likeness.training.checkpoints import load_avatar
 from likeness.training.frames import Kept
 
@@ -87,23 +90,32 @@ def held_out(capture: Capture, track: Track, split: str = "test") -> list[int]:
     return frames
 
 
-def known_backdrop(
-    avatar: Any, capture: Capture, track: Track, width: int, height: int
-) -> tuple[Tensor, str]:
-    """What an avatar stands before, `[H, W, 3]`, and where that is from."""
+@dataclass(frozen=True, eq=False)
+class Behind:
+    """What an avatar stands before, and where that is from."""
+
+    picture: Tensor
+    taken: Camera | None
+    origin: str
+
+    def at(self, camera: Camera) -> Tensor:
+        """`[H, W, 3]` as a camera of the same track sees it."""
+        if self.taken is None:
+            return self.picture.expand(camera.height, camera.width, 3)
+        return seen_behind(self.picture, self.taken, move(camera, "cpu"))
+
+
+def known_backdrop(avatar: Any, capture: Capture, track: Track) -> Behind:
+    """The avatar's own backdrop, else the track's, else the capture's, else white."""
+    first = take(track.cameras, 0)
     learned = getattr(avatar, "backdrop", None)
     if isinstance(learned, Tensor) and learned.numel():
+        taken = getattr(avatar, "backdrop_camera", first)
         picture = learned.detach().cpu().float()
-        origin = "the avatar's own learned backdrop"
-    elif track.backdrop is not None:
-        picture, origin = torch.from_numpy(track.backdrop).float() / 255, "the track's backdrop"
-    elif capture.background is not None:
+        return Behind(picture, move(taken, "cpu"), "the avatar's own learned backdrop")
+    if track.backdrop is not None:
+        return Behind(torch.from_numpy(track.backdrop).float() / 255, first, "the track's backdrop")
+    if capture.background is not None:
         picture = torch.from_numpy(capture.background).float() / 255
-        origin = "the capture's background"
-    else:
-        return torch.ones(height, width, 3), "white (no backdrop is known)"
-    if picture.shape[:2] != (height, width):
-        planes = picture.permute(2, 0, 1)[None]
-        picture = torch.nn.functional.interpolate(planes, (height, width), mode="area")[0]
-        picture = picture.permute(1, 2, 0)
-    return picture, origin
+        return Behind(picture, first, "the capture's background")
+    return Behind(torch.ones(3), None, "white (no backdrop is known)")

@@ -58,7 +58,7 @@ def preview(
     cameras = found.cameras
     scale = min(1.0, LARGEST / max(cameras.width, cameras.height))
     width, height = (max(2, round(n * scale) & ~1) for n in (cameras.width, cameras.height))
-    backdrop, _ = known_backdrop(head, recording, found, width, height)
+    behind = known_backdrop(head, recording, found)
     shapes = RIGS.load(found.rig)().shape_names
     sound = sound_of(recording, frames, fps)
     with VideoWriter(out, fps, sound) as video:
@@ -70,7 +70,7 @@ def preview(
             other = swept(expression, shapes, phase)
             panels = [
                 (_fitted(recording[index].rgb8, width, height), "recording, held out"),
-                (_drawn(head, camera, expression, where, backdrop), "avatar"),
+                (_drawn(head, camera, expression, where, behind.at(camera)), "avatar"),
                 (_drawn(head, moved, expression, where, GREY), "another view"),
                 (_drawn(head, camera, other, where, GREY), "another expression"),
             ]

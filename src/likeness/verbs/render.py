@@ -17,7 +17,14 @@ from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
 from likeness.core.media import VideoWriter, save_png
 from likeness.core.progress import counted
-from likeness.verbs.loading import device_of, held_out, known_backdrop, open_avatar, open_pair
+from likeness.verbs.loading import (
+    Behind,
+    device_of,
+    held_out,
+    known_backdrop,
+    open_avatar,
+    open_pair,
+)
 from likeness.verbs.moments import at_rest, cameras_from, portrait, shape_names, with_settings
 from likeness.verbs.preview import GREY, orbited, sound_of
 
@@ -67,7 +74,7 @@ def render(
         raise BadInput(f"--background {background!r} is none of grey, white, black, own, none.")
     where = device_of(device)
     head = open_avatar(avatar, where)
-    behind: Tensor | float | None = _COLOURS.get(background)
+    behind: Behind | float | None = _COLOURS.get(background)
     sound: Sound | None = None
     count = max(1, round(seconds * fps))
     if view == "recording":
@@ -79,8 +86,7 @@ def render(
         sound = sound_of(recording, frames, fps)
         moments = [(take(found.cameras, i), take(found.expressions, i)) for i in frames]
         if background == "own":
-            width, height = found.cameras.width, found.cameras.height
-            behind, _ = known_backdrop(head, recording, found, width, height)
+            behind = known_backdrop(head, recording, found)
     else:
         if background == "own":
             raise BadInput("--background own fits only --view recording.")
@@ -126,13 +132,13 @@ def one_by_one(expression: Expression, count: int) -> Iterator[Expression]:
 
 @torch.no_grad()
 def _drawn(
-    avatar: Any, moments: list[Moment], device: str, behind: Tensor | float | None
+    avatar: Any, moments: list[Moment], device: str, behind: Behind | float | None
 ) -> Iterator[Tensor]:
     for camera, expression in moments:
         picture: Picture = avatar.render(move(camera, device), move(expression, device))
         picture = move(picture, "cpu")
         if behind is not None:
-            yield picture.over(behind)
+            yield picture.over(behind.at(camera) if isinstance(behind, Behind) else behind)
             continue
         straight = picture.rgb / picture.alpha[..., None].clamp(min=1e-4)
         yield torch.cat([straight.clamp(0, 1), picture.alpha[..., None]], -1)

@@ -24,6 +24,7 @@ from likeness.core.rig import Identity, Mesh
 from likeness.methods.splats.code import Code, Regression, RestPose, features, torso_in_head
 from likeness.methods.splats.surface import Surface
 from likeness.ops.atlas import draw_cells
+from likeness.ops.backdrop import seen_behind
 from likeness.ops.carry import carry
 from likeness.ops.splats import project_splats, rasterise_splats
 
@@ -65,6 +66,8 @@ class SplatAvatar(nn.Module):
     rest_head: Tensor
     rest_torso: Tensor
     seen_features: Tensor
+    backdrop_lens: Tensor
+    backdrop_pose: Tensor
     cells: Tensor
     cell_weights: Tensor
     pull: Tensor
@@ -82,6 +85,7 @@ class SplatAvatar(nn.Module):
         seen_features: Tensor,
         atlas: int,
         backdrop: Tensor,
+        taken: Camera,
     ) -> None:
         super().__init__()
         count, frames = len(corners), len(seen_features)
@@ -89,7 +93,8 @@ class SplatAvatar(nn.Module):
         for name, value in (
             ("corners", corners), ("weights", weights), ("uv", uv), ("region", region),
             ("rest_head", rest.world_from_head), ("rest_torso", rest.head_from_torso),
-            ("seen_features", seen_features),
+            ("seen_features", seen_features), ("backdrop_lens", taken.intrinsics),
+            ("backdrop_pose", taken.camera_from_world),
         ):  # fmt: skip
             self.register_buffer(name, value.clone().contiguous())
         self.offset = nn.Parameter(torch.zeros(count, 3))
@@ -135,6 +140,7 @@ class SplatAvatar(nn.Module):
             *(state[name] for name in ("corners", "weights", "uv", "region", "seen_features")),
             atlas,
             state["backdrop"],
+            Camera(state["backdrop_lens"], state["backdrop_pose"], *state["backdrop"].shape[1::-1]),
         )
         avatar.load_state_dict(state)
         return avatar
@@ -220,12 +226,15 @@ class SplatAvatar(nn.Module):
         )
         return picture, alpha, projected.xy
 
-    def backdrop_at(self, width: int, height: int) -> Tensor:
-        """The learned backdrop, averaged down to a picture size."""
-        if self.backdrop.shape[:2] == (height, width):
-            return self.backdrop
-        planes = self.backdrop.permute(2, 0, 1)[None]
-        return F.interpolate(planes, (height, width), mode="area")[0].permute(1, 2, 0)
+    @property
+    def backdrop_camera(self) -> Camera:
+        """The camera that sees the backdrop just as it is kept."""
+        height, width = self.backdrop.shape[:2]
+        return Camera(self.backdrop_lens, self.backdrop_pose, width, height)
+
+    def behind(self, camera: Camera) -> Tensor:
+        """The learned backdrop as a camera sees it; it counts as infinitely far."""
+        return seen_behind(self.backdrop, self.backdrop_camera, camera)
 
     def axes(self, which: Tensor) -> Tensor:
         """The splats' own axes in the frame their offsets are in, as columns."""

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from likeness.core.batching import take
 from likeness.core.camera import Camera, resized
-from likeness.core.capture import Capture, last_fifth
+from likeness.core.capture import Capture
 from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
 from likeness.core.regions import REGION
@@ -19,11 +19,12 @@ from likeness.core.track import Track
 from likeness.methods.splats.avatar import SplatAvatar
 from likeness.methods.splats.code import RestPose, features, learn_code, torso_in_head
 from likeness.methods.splats.growth import recycle
-from likeness.methods.splats.placement import look_at_frames, place
+from likeness.methods.splats.placement import look_at_frames, needed_matte, place
 from likeness.methods.splats.surface import bake
 from likeness.ops.image import l1_dssim
 from likeness.rigs import RIGS
 from likeness.training.adam import Adam
+from likeness.training.frames import clean_backdrop, trainable_frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +73,7 @@ class RiggedSplats:
             raise BadInput(f"Training takes at least one step, not {self.steps}.")
 
     def build(self, capture: Capture, track: Track) -> SplatAvatar:
-        frames = training_frames(capture, track)
+        frames = trainable_frames(capture, track)
         generator = Generator().manual_seed(self.seed)
         surface = bake(RIGS.load(track.rig)(), track.identity)
         chosen = take(track.expressions, torch.tensor(frames))
@@ -83,7 +84,7 @@ class RiggedSplats:
         start = place(surface, looks, rest.head_from_torso, self.splats, generator)
         avatar = SplatAvatar(
             surface, code, rest, start.corners, start.weights, start.uv, start.region, seen,
-            self.atlas, backdrop_of(capture, track),
+            self.atlas, clean_backdrop(capture, track), take(track.cameras, 0),
         )  # fmt: skip
         with torch.no_grad():
             avatar.offset.copy_(start.offset)
@@ -95,7 +96,7 @@ class RiggedSplats:
 
     def batches(self, capture: Capture, track: Track, generator: Generator) -> Iterator[View]:
         """Frames in an order drawn from `generator`, each at the size its step trains on."""
-        frames = torch.tensor(training_frames(capture, track))
+        frames = torch.tensor(trainable_frames(capture, track))
         while True:
             for index in frames[torch.randperm(len(frames), generator=generator)].tolist():
                 yield self.view(capture, track, index)
@@ -103,7 +104,7 @@ class RiggedSplats:
     def view(self, capture: Capture, track: Track, index: int) -> View:
         """One frame with its matte and with how much each pixel counts."""
         rgb = capture[index].rgb
-        alpha = matte_of(capture, track, index)
+        alpha = needed_matte(capture, track, index)
         regions = track.maps.regions(index) if track.maps is not None else None
         weight = torch.ones_like(alpha)
         if regions is not None:
@@ -142,8 +143,7 @@ class RiggedSplats:
         if places.requires_grad:
             places.retain_grad()
             avatar.places = places
-        backdrop = avatar.backdrop_at(view.camera.width, view.camera.height)
-        drawn = picture[..., :3] + (1 - alpha[..., None]) * backdrop
+        drawn = picture[..., :3] + (1 - alpha[..., None]) * avatar.behind(view.camera)
         losses = {
             "picture": l1_dssim(drawn, view.rgb, self.structure, view.weight),
             "anchor": avatar.anchored(),
@@ -186,36 +186,6 @@ def laptop() -> RiggedSplats:
 def gpu() -> RiggedSplats:
     """More splats and steps, for a CUDA device."""
     return RiggedSplats(splats=100_000, steps=30_000, atlas=128)
-
-
-def training_frames(capture: Capture, track: Track) -> list[int]:
-    """Frames of the training split in which a face was tracked; at least two."""
-    splits = capture.splits or last_fifth(len(capture))
-    frames = [i for i in splits.train if i < len(track) and float(track.confidence[i]) > 0]
-    if len(frames) < 2:
-        raise BadInput(
-            f"{capture.name!r} has {len(frames)} tracked training frame(s); an avatar needs at "
-            "least 2, and a hundred to look right. Record longer, or check the track's report."
-        )
-    return frames
-
-
-def matte_of(capture: Capture, track: Track, index: int) -> Tensor:
-    alpha = track.maps.alpha(index) if track.maps is not None else None
-    if alpha is None:
-        alpha = capture.pictures.alpha(index)
-    if alpha is None:
-        raise BadInput(f"Frame {index} of {capture.name!r} has no matte. Run `likeness track`.")
-    return torch.from_numpy(alpha).float() / 255
-
-
-def backdrop_of(capture: Capture, track: Track) -> Tensor:
-    """The clean background as a starting point; mid-grey when nobody knows it."""
-    for found in (track.backdrop, capture.background):
-        if found is not None:
-            return torch.from_numpy(found).float() / 255
-    width, height = track.cameras.width, track.cameras.height
-    return torch.full((height, width, 3), 0.5)
 
 
 def rest_pose(expressions: Expression) -> RestPose:

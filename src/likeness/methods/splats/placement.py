@@ -15,6 +15,7 @@ from likeness.core.regions import REGION
 from likeness.core.track import Track
 from likeness.methods.splats.surface import Surface
 from likeness.ops.carry import carry
+from likeness.training.frames import matte_of
 
 # Splats per area, relative to plain skin.
 _DENSITY = {
@@ -69,13 +70,7 @@ def look_at_frames(
     chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, _SAMPLES).round().astype(int)]
     looks = []
     for index in dict.fromkeys(chosen):
-        alpha = track.maps.alpha(index) if track.maps is not None else None
-        if alpha is None:
-            alpha = capture.pictures.alpha(index)
-        if alpha is None:
-            raise BadInput(
-                f"Frame {index} of {capture.name!r} has no matte. Run `likeness track` to draw one."
-            )
+        alpha = needed_matte(capture, track, index)
         rgb = capture[index].rgb
         if alpha.shape != rgb.shape[:2]:
             raise BadInput(
@@ -84,7 +79,7 @@ def look_at_frames(
             )
         scale = size / max(rgb.shape[:2])
         width, height = round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)
-        planes = torch.cat([rgb, torch.from_numpy(alpha)[..., None].float() / 255], -1)
+        planes = torch.cat([rgb, alpha[..., None]], -1)
         small = torch.nn.functional.interpolate(
             planes.permute(2, 0, 1)[None], (height, width), mode="area"
         )[0].permute(1, 2, 0)
@@ -101,6 +96,15 @@ def look_at_frames(
             )
         )
     return looks
+
+
+def needed_matte(capture: Capture, track: Track, index: int) -> Tensor:
+    alpha = matte_of(capture, track, index)
+    if alpha is None:
+        raise BadInput(
+            f"Frame {index} of {capture.name!r} has no matte. Run `likeness track` to draw one."
+        )
+    return alpha
 
 
 def place(

@@ -1,0 +1,43 @@
+"""What is behind, seen by a camera that turns and zooms."""
+
+import torch
+
+from likeness.core.camera import pinhole
+from likeness.core.geometry import axis_angle_to_matrix, rigid
+from likeness.ops.backdrop import seen_behind
+
+
+def ramp(height: int, width: int) -> torch.Tensor:
+    y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
+    return torch.stack([x / width, y / height], -1).float()
+
+
+def test_the_same_camera_sees_the_picture_itself() -> None:
+    camera = pinhole(50.0, 12, 10, torch.eye(4))
+    picture = torch.rand(10, 12, 3)
+    assert torch.equal(seen_behind(picture, camera, camera), picture)
+
+
+def test_a_zoomed_camera_sees_the_middle_enlarged() -> None:
+    camera, near = pinhole(50.0, 40, 40, torch.eye(4)), pinhole(100.0, 40, 40, torch.eye(4))
+    seen = seen_behind(ramp(40, 40), camera, near)
+    expected = 0.5 + (ramp(40, 40) - 0.5) / 2
+    assert torch.allclose(seen, expected, atol=1e-5)
+
+
+def test_a_rolled_camera_sees_it_rolled_the_other_way() -> None:
+    quarter = rigid(axis_angle_to_matrix(torch.tensor([0, 0, torch.pi / 2])), torch.zeros(3))
+    camera = pinhole(50.0, 8, 8, torch.eye(4))
+    picture = torch.rand(8, 8, 1)
+    seen = seen_behind(picture, camera, pinhole(50.0, 8, 8, quarter))
+    assert torch.allclose(seen, picture.rot90(-1, (0, 1)), atol=1e-4)
+
+
+def test_it_shrinks_with_the_picture_and_carries_gradients() -> None:
+    camera = pinhole(50.0, 16, 16, torch.eye(4))
+    small = pinhole(26.0, 8, 8, torch.eye(4))
+    picture = torch.rand(16, 16, 3, requires_grad=True)
+    seen = seen_behind(picture, camera, small)
+    assert seen.shape == (8, 8, 3)
+    seen.sum().backward()
+    assert float(picture.grad.sum()) > 0
