@@ -12,8 +12,8 @@ from likeness.methods.splats.avatar import bilinear_cells
 from likeness.methods.splats.code import Regression, learn_code
 from likeness.methods.splats.growth import recycle
 from likeness.methods.splats.method import RiggedSplats
-from likeness.training.frames import trainable_frames
 from likeness.ops.image import psnr
+from likeness.training.frames import trainable_frames
 
 
 @pytest.fixture(scope="module")
