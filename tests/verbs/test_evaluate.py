@@ -16,7 +16,8 @@ from likeness.core.errors import BadInput, LikenessError, Missing, Unsupported
 from likeness.core.files import read_json
 from likeness.core.regions import REGION
 from likeness.core.track_files import write_track
-from likeness.verbs.evaluate import box_of, evaluate, score
+from likeness.verbs.evaluate import evaluate, score
+from likeness.verbs.figures import box_of
 from likeness.verbs.fit import configured, fit
 from likeness.verbs.loading import device_of, held_out, open_avatar, open_pair
 from likeness.verbs.mesh import mesh
@@ -78,7 +79,7 @@ def test_evaluating_writes_figures_with_their_protocol_and_pictures(fitted, tmp_
     found = read_json(tmp_path / "metrics.json")
     assert found["frames"] == len(found["per_frame"]) == 5
     assert found["psnr"] > 18
-    for word in ("split: test", "40x40", "learned backdrop", "nothing fitted"):
+    for word in ("split: last", "40x40", "learned backdrop", "nothing fitted"):
         assert word in found["protocol"]
     pictures = sorted(tmp_path.glob("frame_*.png"))
     assert 0 < len(pictures) <= 6

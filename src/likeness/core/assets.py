@@ -32,6 +32,12 @@ ASSETS: dict[str, Asset] = {
         "a newer MediaPipe detector with 52 scores",
         "Download face_landmarker.task from MediaPipe's model page.",
     ),
+    "lpips": Asset(
+        "metrics/lpips",
+        "a folder with the weights of the LPIPS measure",
+        "Fetch AlexNet's weights of torchvision (alexnet-owt-7be5be79.pth) and the linear layers "
+        "of LPIPS 0.1 (alex.pth).",
+    ),
 }
 
 

@@ -24,9 +24,15 @@ FORMAT = 1
 
 
 def save_avatar(
-    folder: str | Path, name: str, settings: Any, avatar: nn.Module, consent: str | None = None
+    folder: str | Path,
+    name: str,
+    settings: Any,
+    avatar: nn.Module,
+    consent: str | None = None,
+    split: str = "last",
 ) -> None:
-    """An avatar that loads without its capture. `avatar.json` comes last."""
+    """An avatar that loads without its capture. `split` says which frames were kept from it.
+    `avatar.json` comes last."""
     folder = Path(folder)
     save_tensors(folder / WEIGHTS, avatar.state_dict())
     about = {
@@ -34,6 +40,7 @@ def save_avatar(
         "settings": asdict(settings),
         "rig": getattr(avatar, "rig", None),
         "consent": consent,
+        "split": split,
     }
     write_json(folder / ABOUT, about, format=FORMAT)
 

@@ -47,6 +47,8 @@ class Plan:
     """Write scalars for TensorBoard into the run folder."""
     seed: int = 0
     """Of the order of frames."""
+    split: str = "last"
+    """What the capture's splits are called; kept beside the avatar."""
 
     def __post_init__(self) -> None:
         if self.minutes is not None and not 0 < self.minutes < math.inf:
@@ -98,7 +100,7 @@ def train(
     log.close()
     _use_mean(run)
     if rank() == 0:
-        save_avatar(folder, name, run.method, run.avatar, capture.consent)
+        save_avatar(folder, name, run.method, run.avatar, capture.consent, plan.split)
         (folder / TRAINING).unlink(missing_ok=True)
     return run.avatar
 
@@ -259,7 +261,7 @@ def _checkpoint(run: _Run, plan: Plan, name: str, folder: Path, consent: str | N
     }
     mean = {f"mean/{k}": v for k, v in (run.mean or {}).items()}
     save_training(folder, run.avatar, run.optimizer, run.generator, notes, mean)
-    save_avatar(folder, name, run.method, run.avatar, consent)
+    save_avatar(folder, name, run.method, run.avatar, consent, plan.split)
 
 
 class _Log:

@@ -1,11 +1,9 @@
 """`likeness evaluate`: frames the avatar never saw, against what was recorded."""
 
-import importlib.util
 import logging
-from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, pstdev
 from typing import Any
 
 import numpy as np
@@ -13,28 +11,38 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from likeness.core.assets import find_asset
 from likeness.core.avatar import Picture
 from likeness.core.batching import move, take
 from likeness.core.capture import Capture
+from likeness.core.errors import BadInput, Missing
 from likeness.core.files import write_json
 from likeness.core.media import save_png
 from likeness.core.progress import counted
-from likeness.core.regions import HEAD_REGIONS, REGION
 from likeness.core.track import Track
-from likeness.ops.image import l1, perceptual, psnr, ssim
+from likeness.nn.lpips import SMALLEST, load_lpips
+from likeness.training.checkpoints import about_avatar
+from likeness.verbs.figures import Measure, compared, head_box, on_white, regional, totals
 from likeness.verbs.loading import (
     Behind,
+    avatar_folder,
     device_of,
     held_out,
     known_backdrop,
     open_avatar,
     open_pair,
 )
+from likeness.verbs.openings import LID_TOLERANCE, LIP_TOLERANCE, Openings, summed_up
 
 _log = logging.getLogger(__name__)
 PICTURES = 6
-_MOUTH = ("lips", "mouth", "teeth", "tongue")
-_EYES = ("eyes", "irises")
+_SPLITS = {
+    "last": "the frames at the end that never train (the last fifth, or the data set's own)",
+    "test": "the frames at the end that never train (the last fifth, or the data set's own)",
+    "interleaved": "blocks of 4 frames every 40 among those before, which this avatar never saw",
+    "validation": "the data set's own validation frames",
+    "train": "frames the avatar was trained on",
+}
 
 
 def evaluate(
@@ -42,9 +50,10 @@ def evaluate(
     capture: Path,
     track: Path,
     out: Path,
-    split: str = "test",
+    split: str = "last",
+    openings: bool = True,
     device: str = "auto",
-) -> None:
+) -> str:
     """Render held-out frames with their own pose and expression, and compare with the recording.
 
     Writes metrics.json, which spells its protocol out, and pictures of truth, render and error.
@@ -54,42 +63,96 @@ def evaluate(
         capture: The capture folder.
         track: Its track folder.
         out: Where metrics.json and the pictures go.
-        split: test, validation or train.
+        split: last, interleaved (needs an avatar of `fit --split interleaved`), validation, train.
+        openings: Look whether lids and lips are as far open as in the recording.
         device: "cpu", "cuda", or "auto".
     """
     where = device_of(device)
     recording, found = open_pair(capture, track)
-    metrics = score(open_avatar(avatar, where), recording, found, Path(out), split, where)
+    kept = about_avatar(avatar_folder(avatar)).get("split", "last")
+    if split == "interleaved" and kept != "interleaved":
+        raise BadInput(
+            f"{avatar} was trained on the interleaved blocks. Fit it again with "
+            "--split interleaved, or evaluate with --split last."
+        )
+    head = open_avatar(avatar, where)
+    metrics = score(head, recording, found, Path(out), split, where, openings)
     write_json(Path(out) / "metrics.json", metrics)
+    return told(metrics)
 
 
 @torch.no_grad()
 def score(
-    avatar: Any, capture: Capture, track: Track, out: Path, split: str = "test", device: str = "cpu"
+    avatar: Any,
+    capture: Capture,
+    track: Track,
+    out: Path,
+    split: str = "last",
+    device: str = "cpu",
+    openings: bool = False,
 ) -> dict[str, Any]:
     """The figures of one split, as `metrics.json` holds them; pictures go to `out`."""
     frames = held_out(capture, track, split)
     width, height = track.cameras.width, track.cameras.height
     behind = known_backdrop(avatar, capture, track)
     shown = {frames[round(i)] for i in np.linspace(0, len(frames) - 1, PICTURES)}
-    lpips = learned_perceptual(device)
-    rows = []
-    for index in counted(frames, "comparing held-out frames"):
-        moment = _rendered(avatar, capture, track, index, behind, device)
-        rows.append({"frame": index, **_figures(moment, lpips)})
-        if index in shown:
-            error = (4 * (moment.drawn - moment.truth).abs()).clamp(max=1)
-            triple = torch.cat([moment.truth, moment.drawn, error], 1)
-            save_png(out / f"frame_{index:06d}.png", triple, "truth | render | error x4")
-    protocol = (
-        f"split: {split} ({len(frames)} frames, numbers {frames[0]} to {frames[-1]}, only those "
-        f"with a tracked face; each drawn with its own tracked camera, pose and expression, "
-        f"nothing fitted to it); crop: the whole picture; resolution: {width}x{height}; "
-        f"background: {behind.origin}; head: head regions of the track times its matte, truth and "
-        "render on white, everything else white in both; mouth and eyes: PSNR inside the box "
-        "around those regions, widened by a quarter; totals are means over frames, sRGB in [0, 1]"
+    lpips, note = learned_perceptual(device, min(width, height))
+    rows, gaps = [], []
+    with ExitStack() as stack:
+        looking = stack.enter_context(Openings()) if openings else None
+        for index in counted(frames, "comparing held-out frames"):
+            moment = drawn_moment(avatar, capture, track, index, behind, device)
+            rows.append({"frame": index, **figures(moment, lpips)})
+            found = None if looking is None else looking.compare(moment.drawn, moment.truth)
+            if found is not None:
+                rows[-1]["openings"] = found
+                gaps.append(found)
+            if index in shown:
+                save_png(out / f"frame_{index:06d}.png", triple(moment), TRIPLE)
+    protocol = protocol_of(split, frames, f"{width}x{height}", behind.origin)
+    result = {"protocol": protocol, "split": split, "frames": len(frames), **totals(rows)}
+    result["lpips_note"] = note
+    if openings:
+        result["openings"] = summed_up(gaps)
+    return result
+
+
+def protocol_of(split: str, frames: list[int], size: str, backdrop: str) -> str:
+    """All that must be known to compare a figure with somebody else's."""
+    return (
+        f"split: {split} ({_SPLITS[split]}; {len(frames)} frames, numbers {frames[0]} to "
+        f"{frames[-1]}, only those with a tracked face; each drawn with its own tracked camera, "
+        f"pose and expression, nothing fitted to it); crop: the whole picture; resolution: {size}; "
+        f"background: {backdrop}; box: the landmarks' box, 25 % wider on each side and below and "
+        "40 % higher; head: head regions of the track times its matte, truth and render on white, "
+        "everything else white in both; regions: PSNR over the pixels of each region of the "
+        "track; mouth and eyes: PSNR inside the box around those regions, widened by a quarter; "
+        f"openings: MediaPipe's points on render and recording, a frame is right within "
+        f"{LID_TOLERANCE} of the eye's width (lids, both eyes) and {LIP_TOLERANCE} of the outer "
+        "eye corners' distance (lips); totals are means over frames, sRGB in [0, 1]"
     )
-    return {"protocol": protocol, "split": split, "frames": len(frames), **totals(rows)}
+
+
+def told(metrics: dict[str, Any]) -> str:
+    """The figures a reader asks for first, with their protocol."""
+    spread = metrics["spread"]["psnr"]
+    lines = [
+        f"PSNR {metrics['psnr']:.2f} dB (std {spread['std']:.2f}, 5th percentile "
+        f"{spread['p5']:.2f}, least {spread['min']:.2f}), SSIM {metrics['ssim']:.4f}, "
+        f"L1 {metrics['l1']:.4f}, perceptual {metrics['perceptual']:.4f}"
+    ]
+    if "lpips" in metrics:
+        lines.append(f"LPIPS {metrics['lpips']:.4f}")
+    parts = {n: metrics[n]["psnr"] for n in ("box", "head", "mouth", "eyes") if n in metrics}
+    if parts:
+        lines.append("  ".join(f"{name} {value:.2f} dB" for name, value in parts.items()))
+    found = metrics.get("openings", {})
+    if "blink" in found:
+        lines.append(
+            f"lids right in {100 * found['blink']['right']:.1f} %, lips in "
+            f"{100 * found['mouth']['right']:.1f} % of {found['frames']} frames"
+        )
+    return "\n".join([*lines, metrics["protocol"]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,102 +164,70 @@ class Moment:
     picture: Picture
     regions: UInt8[np.ndarray, "H W"] | None
     alpha: Float[Tensor, "H W"] | None
+    landmarks: Float[Tensor, "K 2"] | None
 
 
-def _rendered(
+TRIPLE = "truth | render | error x4"
+
+
+def triple(moment: Moment) -> Tensor:
+    """Truth, render and four times their difference, side by side."""
+    error = (4 * (moment.drawn - moment.truth).abs()).clamp(max=1)
+    return torch.cat([moment.truth, moment.drawn, error], 1)
+
+
+def drawn_moment(
     avatar: Any, capture: Capture, track: Track, index: int, behind: Behind, device: str
 ) -> Moment:
+    """A frame drawn with its own tracked camera, pose and expression."""
     camera = move(take(track.cameras, index), device)
-    picture = move(avatar.render(camera, move(take(track.expressions, index), device)), "cpu")
+    picture = avatar.render(camera, move(take(track.expressions, index), device))
+    return moment_of(move(picture, "cpu"), capture, track, index, behind)
+
+
+def moment_of(
+    picture: Picture, capture: Capture, track: Track, index: int, behind: Behind
+) -> Moment:
+    """A picture beside what was recorded in that frame."""
     maps = track.maps
-    regions = maps.regions(index) if maps is not None else None
     alpha = maps.alpha(index) if maps is not None else None
     return Moment(
         capture[index].rgb,
         picture.over(behind.at(take(track.cameras, index))).clamp(0, 1),
         picture,
-        regions,
+        maps.regions(index) if maps is not None else None,
         None if alpha is None else torch.from_numpy(alpha).float() / 255,
+        None if track.landmarks is None else track.landmarks[index],
     )
 
 
-def _figures(moment: Moment, lpips: Callable[[Tensor, Tensor], float] | None) -> dict[str, Any]:
-    row: dict[str, Any] = compared(moment.drawn, moment.truth)
-    if lpips is not None:
-        row["lpips"] = lpips(moment.drawn, moment.truth)
-    if moment.regions is None:
+def figures(moment: Moment, lpips: Measure | None) -> dict[str, Any]:
+    """One frame's row of `metrics.json`."""
+    drawn, truth, regions = moment.drawn, moment.truth, moment.regions
+    row: dict[str, Any] = compared(drawn, truth, lpips)
+    box = head_box(moment.landmarks, regions, truth.shape[1], truth.shape[0])
+    if box is not None:
+        row["box"] = compared(drawn[box], truth[box])
+    if regions is None:
         return row
-    head = on_white(moment)
+    head = on_white(moment.picture.over(1.0).clamp(0, 1), truth, regions, moment.alpha)
     if head is not None:
         row["head"] = compared(*head)
-    for name, regions in (("mouth", _MOUTH), ("eyes", _EYES)):
-        box = box_of(moment.regions, regions)
-        if box is not None:
-            row[name] = {"psnr": float(psnr(moment.drawn[box], moment.truth[box]))}
-    return row
+    return row | regional(drawn, truth, regions)
 
 
-def compared(drawn: Tensor, truth: Tensor) -> dict[str, float]:
-    return {
-        "psnr": float(psnr(drawn, truth)),
-        "ssim": float(ssim(drawn, truth)),
-        "l1": float(l1(drawn, truth)),
-        "perceptual": float(perceptual(drawn, truth)),
-    }
-
-
-def on_white(moment: Moment) -> tuple[Tensor, Tensor] | None:
-    """Render and truth of the head alone on white; None where no head is to be seen."""
-    assert moment.regions is not None
-    labels = np.array([REGION[name] for name in HEAD_REGIONS])
-    inside = torch.from_numpy(np.isin(moment.regions, labels))
-    if not bool(inside.any()):
-        return None
-    share = inside.float() if moment.alpha is None else inside * moment.alpha
-    truth = moment.truth * share[..., None] + (1 - share[..., None])
-    drawn = torch.where(inside[..., None], moment.picture.over(1.0).clamp(0, 1), 1.0)
-    return drawn, truth
-
-
-def box_of(regions: UInt8[np.ndarray, "H W"], names: tuple[str, ...]) -> tuple[slice, slice] | None:
-    """The box around some regions, a quarter wider and higher; None when none is seen."""
-    rows, columns = np.nonzero(np.isin(regions, [REGION[name] for name in names]))
-    if len(rows) == 0:
-        return None
-
-    def span(at: np.ndarray, size: int) -> slice:
-        margin = max(2, round(0.125 * (int(at.max()) - int(at.min()) + 1)))
-        return slice(max(0, int(at.min()) - margin), min(size, int(at.max()) + 1 + margin))
-
-    return span(rows, regions.shape[0]), span(columns, regions.shape[1])
-
-
-def totals(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over frames, the spread, and the frames themselves."""
-    whole = ("psnr", "ssim", "l1", "perceptual", "lpips")
-    result: dict[str, Any] = {n: fmean(r[n] for r in rows) for n in whole if n in rows[0]}
-    for part in ("head", "mouth", "eyes"):
-        seen = [r[part] for r in rows if part in r]
-        if seen:
-            result[part] = {n: fmean(s[n] for s in seen) for n in seen[0]} | {"frames": len(seen)}
-    result["std"] = {n: pstdev(r[n] for r in rows) for n in whole if n in rows[0]}
-    result["worst"] = {"psnr": min(r["psnr"] for r in rows)}
-    result["per_frame"] = rows
-    return result
-
-
-def learned_perceptual(device: str) -> Callable[[Tensor, Tensor], float] | None:
-    """LPIPS (AlexNet) when its package and weights are on this machine already; nothing is
-    downloaded."""
-    weights = Path(torch.hub.get_dir()) / "checkpoints" / "alexnet-owt-7be5be79.pth"
-    if importlib.util.find_spec("lpips") is None or not weights.exists():
-        return None
-    import lpips  # pyright: ignore[reportMissingImports]
-
-    model = lpips.LPIPS(net="alex", verbose=False).to(device).eval()
+def learned_perceptual(device: str, smallest: int) -> tuple[Measure | None, str]:
+    """LPIPS (AlexNet) when its weights are in the data folder, and a note that says what was used;
+    nothing is downloaded."""
+    try:
+        folder = find_asset("lpips")
+    except Missing as error:
+        return None, f"LPIPS was not measured: {error}"
+    if smallest < SMALLEST:
+        return None, f"LPIPS was not measured: it needs pictures of {SMALLEST} pixels at least."
+    model = load_lpips(folder).to(device)
 
     def measure(a: Tensor, b: Tensor) -> float:
-        x, y = (2 * p.permute(2, 0, 1)[None].to(device) - 1 for p in (a, b))
-        return float(model(x, y))
+        return float(model(a.to(device), b.to(device)))
 
-    return measure
+    return measure, "LPIPS 0.1, AlexNet, of whole frames"

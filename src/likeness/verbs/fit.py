@@ -12,7 +12,7 @@ import torch
 
 from likeness.core.avatar import Picture
 from likeness.core.batching import move, take
-from likeness.core.capture import Capture
+from likeness.core.capture import Capture, Splits, interleaved, last_fifth
 from likeness.core.errors import BadInput, unknown
 from likeness.core.files import only_one
 from likeness.core.media import save_png
@@ -42,6 +42,7 @@ def fit(
     evaluate_every: int = 0,
     tensorboard: bool = False,
     ema: float = 0.0,
+    split: str = "last",
     device: str = "auto",
 ) -> None:
     """Learn an avatar. Stopped half-way, the same command goes on from the last checkpoint.
@@ -60,6 +61,8 @@ def fit(
         evaluate_every: Steps between looks at held-out frames; 0 looks at none.
         tensorboard: Write scalars for TensorBoard into the avatar folder.
         ema: Decay of a running mean of the parameters kept as the result, such as 0.999.
+        split: Which frames never train: last (those at the end, or the data set's own), or
+            interleaved (besides them 4 of every 40, which `evaluate --split interleaved` judges).
         device: "cpu", "cuda", or "auto".
     """
     if minutes is not None and steps is not None:
@@ -71,16 +74,26 @@ def fit(
     chosen = configured(method, preset, settings, seed, steps)
     where = device_of(device)
     recording, found = open_pair(capture, track, parse_size(memory_limit))
+    recording = replace(recording, splits=kept_apart(recording, split))
     plan = Plan(
         minutes=None if steps is not None else (MINUTES if minutes is None else minutes),
         evaluate_every=evaluate_every,
         tensorboard=tensorboard,
         ema=ema,
         seed=seed,
+        split=split,
     )
     look = glance(recording, found, Path(out), where) if evaluate_every else None
     with only_one(out):
         train(chosen, method, recording, found, out, plan, where, look)
+
+
+def kept_apart(capture: Capture, split: str) -> Splits:
+    """The splits to train with: the capture's own, or with blocks between them held out too."""
+    if split not in ("last", "interleaved"):
+        raise BadInput(f"--split {split!r} is neither last nor interleaved.")
+    splits = capture.splits or last_fifth(len(capture))
+    return interleaved(splits) if split == "interleaved" else splits
 
 
 def configured(

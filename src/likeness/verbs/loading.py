@@ -11,7 +11,7 @@ from torch import Tensor
 from likeness.captures import open_capture
 from likeness.core.batching import move, take
 from likeness.core.camera import Camera
-from likeness.core.capture import Capture, last_fifth
+from likeness.core.capture import Capture, interleaved, last_fifth
 from likeness.core.errors import BadInput, Missing
 from likeness.core.track import Track
 from likeness.core.track_files import read_track
@@ -42,12 +42,17 @@ def device_of(asked: str) -> str:
     return asked
 
 
-def open_avatar(folder: str | Path, device: str = "cpu") -> Any:
-    """The avatar that `fit` or `build` left in `folder` (a build's own folder is fine too)."""
+def avatar_folder(folder: str | Path) -> Path:
+    """Where an avatar lies: in `folder`, or in `folder`/avatar when a build made it."""
     folder = Path(folder)
     if not (folder / "avatar.json").exists() and (folder / "avatar" / "avatar.json").exists():
-        folder = folder / "avatar"
-    return load_avatar(folder, METHODS.load, device)
+        return folder / "avatar"
+    return folder
+
+
+def open_avatar(folder: str | Path, device: str = "cpu") -> Any:
+    """The avatar that `fit` or `build` left in `folder` (a build's own folder is fine too)."""
+    return load_avatar(avatar_folder(folder), METHODS.load, device)
 
 
 def open_pair(
@@ -77,12 +82,21 @@ def open_pair(
     return recording, found
 
 
+def split_of(capture: Capture, split: str) -> tuple[int, ...]:
+    """The frames of a split: `last` (or test), `interleaved` (blocks between frames that train),
+    validation or train."""
+    splits = capture.splits or last_fifth(len(capture))
+    if split == "interleaved":
+        return interleaved(splits).validation
+    name = "test" if split == "last" else split
+    if name not in ("train", "validation", "test"):
+        raise BadInput(f"--split {split!r} is none of last, interleaved, test, validation, train.")
+    return getattr(splits, name)
+
+
 def held_out(capture: Capture, track: Track, split: str = "test") -> list[int]:
     """Frames of a split in which a face was tracked."""
-    splits = capture.splits or last_fifth(len(capture))
-    if split not in ("train", "validation", "test"):
-        raise BadInput(f"--split {split!r} is none of train, validation, test.")
-    frames = [i for i in getattr(splits, split) if float(track.confidence[i]) > 0]
+    frames = [i for i in split_of(capture, split) if float(track.confidence[i]) > 0]
     if not frames:
         raise BadInput(
             f"The {split} split of {capture.name!r} has no tracked frame. Choose another --split."
