@@ -56,6 +56,13 @@ class Splats:
 
 
 @runtime_checkable
+class Differentiable(Protocol):
+    """`render` with gradients: to the avatar's parameters, the camera and the expression."""
+
+    def drawn(self, camera: Camera, expression: Expression) -> Picture: ...
+
+
+@runtime_checkable
 class HasMesh(Protocol):
     def mesh(self, expression: Expression) -> Mesh: ...
 

@@ -154,12 +154,20 @@ class SplatAvatar(nn.Module):
         return self.surface.identity
 
     @property
+    def bends(self) -> int:
+        """How many modes the clothes have: what the features hold beyond those of the head."""
+        surface = self.surface
+        joints = 3 * surface.joints.shape[0]
+        head = surface.coefficients + surface.personal + joints + 9
+        return self.seen_features.shape[1] - head
+
+    @property
     def count(self) -> int:
         return self.corners.shape[0]
 
     def features(self, expression: Expression) -> Tensor:
         rest = RestPose(self.rest_head, self.rest_torso)  # type: ignore[arg-type]
-        return features(expression, rest, self.surface.personal)
+        return features(expression, rest, self.surface.personal, self.bends)
 
     def correction(self, index: int | slice) -> Tensor:
         """What refinement found for a training frame, in radians, metres and coefficients."""
@@ -258,6 +266,10 @@ class SplatAvatar(nn.Module):
         """What the camera sees. A batch of cameras and expressions gives a batch of pictures."""
         if expression.coefficients.dim() > 1:
             return self._render_batch(camera, expression)
+        return self.drawn(camera, expression)
+
+    def drawn(self, camera: Camera, expression: Expression) -> Picture:
+        """The same for one view, with gradients."""
         correction = self.regression(self.features(expression))
         posed = self.pose(self.corrected(expression, correction))
         picture, alpha, _ = self.draw(camera, posed)
