@@ -12,6 +12,7 @@ VERBS = Registry(
         "track": "likeness.verbs.track:track",
         "fit": "likeness.verbs.fit:fit",
         "evaluate": "likeness.verbs.evaluate:evaluate",
+        "bench": "likeness.verbs.bench:bench",
         "preview": "likeness.verbs.preview:preview",
         "render": "likeness.verbs.render:render",
         "export": "likeness.verbs.export:export",
