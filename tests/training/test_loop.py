@@ -17,8 +17,10 @@ from likeness.core.capture import Capture
 from likeness.core.errors import BadInput, LikenessError
 from likeness.core.expression import Expression
 from likeness.core.files import read_json
+from likeness.core.progress import listening
 from likeness.core.rig import Identity
 from likeness.core.track import Track
+from likeness.training import loop
 from likeness.training.adam import Adam
 from likeness.training.checkpoints import TRAINING, load_avatar, save_avatar
 from likeness.training.frames import Kept, parse_size, trainable_frames
@@ -181,6 +183,79 @@ def test_held_out_figures_come_on_their_cadence(tmp_path):
     assert asked == [8, 16]
     rows = read_json(tmp_path / "log.json")["steps"]
     assert [r["psnr"] for r in rows if "psnr" in r] == [8.0, 16.0]
+
+
+def test_the_bar_tells_loss_quality_and_memory(tmp_path):
+    class Bar:
+        def __init__(self):
+            self.notes, self.total = [], 0
+
+        def begin(self, what, total):
+            self.total = total
+
+        def advance(self, by=1, note=""):
+            self.notes.append(note)
+
+        def end(self):
+            pass
+
+    capture, track = recording()
+    bar = Bar()
+    method = Guessing(steps=60)
+    plan = Plan(evaluate_every=20)
+    with listening(bar):
+        train(method, "g", capture, track, tmp_path, plan, look=lambda a, s: {"psnr": 30.5})
+    assert bar.total == 60
+    last = [note for note in bar.notes if note][-1]
+    for word in ("loss", "psnr 30.50 dB", "GB"):
+        assert word in last
+
+
+def test_pictures_are_kept_on_the_cadence_and_live_ones_replace_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "_FIRST_LIVE", 0.0)
+    capture, track = recording()
+    drawn = []
+
+    def live(avatar, step):
+        drawn.append(step)
+        return {"seen": torch.full((4, 6, 3), 0.5), "psnr": 20.0}
+
+    def look(avatar, step):
+        return {"seen": torch.zeros(4, 6, 3), "psnr": 20.0}
+
+    plan = Plan(evaluate_every=8, live_every=1e-9)
+    train(Guessing(), "guess", capture, track, tmp_path, plan, look=look, live=live)
+    assert drawn == list(range(1, 21))
+    assert sorted(p.name for p in (tmp_path / "glances").iterdir()) == [
+        "0000008_seen.png",
+        "0000016_seen.png",
+    ]
+    assert [p.name for p in (tmp_path / "live").iterdir()] == ["seen.png"]
+    plain = trained(tmp_path / "plain", Guessing())
+    watched = load_avatar(tmp_path, lambda name: Guessing)
+    assert torch.equal(plain.value, watched.value), "looking changes nothing"
+    with pytest.raises(BadInput, match="Live pictures"):
+        Plan(live_every=-1)
+
+
+def test_tensorboard_gets_scalars_and_pictures(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    capture, track = recording()
+    plan = Plan(evaluate_every=10, tensorboard=True)
+
+    def look(avatar, step):
+        return {"psnr": 1.0 * step, "seen": torch.rand(4, 6, 3)}
+
+    train(Guessing(), "guess", capture, track, tmp_path, plan, look=look)
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [e.value for e in board.Scalars("held out/psnr")] == [10.0, 20.0]
+    assert board.Scalars("loss")
+    assert [(e.step, e.width, e.height) for e in board.Images("held out/seen")] == [
+        (10, 6, 4),
+        (20, 6, 4),
+    ]
 
 
 def test_the_seed_decides_the_result_and_nothing_else_does(tmp_path):

@@ -18,6 +18,7 @@ from likeness.core.batching import move
 from likeness.core.capture import Capture
 from likeness.core.errors import BadInput, LikenessError, need_extra
 from likeness.core.files import read_json, write_json
+from likeness.core.media import save_png
 from likeness.core.progress import Listener, stage
 from likeness.core.track import Track
 from likeness.training.checkpoints import TRAINING, load_training, save_avatar, save_training
@@ -25,6 +26,10 @@ from likeness.training.distributed import average_gradients, rank, world_size
 
 _log = logging.getLogger(__name__)
 _REPLAN = 100  # steps between new estimates of how many fit into the minutes
+_FIRST_LIVE = 5.0  # seconds until the first live picture
+
+Look = Callable[[Any, int], dict[str, float | Tensor]]
+"""Figures (numbers) and pictures (tensors in [0, 1]) of an avatar after some step, by name."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,9 @@ class Plan:
     checkpoint_every: int = 1000
     """Steps between checkpoints. Frames are drawn anew from there, killed or not."""
     evaluate_every: int = 0
-    """Steps between looks at held-out frames; 0 looks only at the end."""
+    """Steps between looks at held-out frames; 0 does not look."""
+    live_every: float = 0.0
+    """Seconds of training between live pictures, the first after 5; 0 draws none."""
     clip: float = 0.0
     """Largest norm of all gradients together; 0 leaves them."""
     ema: float = 0.0
@@ -53,6 +60,8 @@ class Plan:
     def __post_init__(self) -> None:
         if self.minutes is not None and not 0 < self.minutes < math.inf:
             raise BadInput(f"--minutes {self.minutes} is not a time above 0.")
+        if not 0 <= self.live_every < math.inf:
+            raise BadInput(f"Live pictures every {self.live_every} s are not possible. Try 30.")
         if self.checkpoint_every < 1:
             raise BadInput(f"A checkpoint every {self.checkpoint_every} steps is not possible.")
 
@@ -79,12 +88,15 @@ def train(
     folder: str | Path,
     plan: Plan | None = None,
     device: str = "cpu",
-    look: Callable[[Any, int], dict[str, float]] | None = None,
+    look: Look | None = None,
+    live: Look | None = None,
 ) -> Any:
     """Fit a method to a capture and leave the avatar in `folder`.
 
     Goes on from `folder`'s checkpoint when it is of the same method and settings. `look` is asked
-    for figures of held-out frames on the plan's cadence. Returns the avatar.
+    for held-out frames on the plan's cadence: figures go into `log.json`, pictures into `glances/`.
+    `live` is asked every few seconds; its pictures replace each other in `live/`. Neither's time
+    counts as training. Returns the avatar.
     """
     plan, folder = plan or Plan(), Path(folder)
     run = _begin(method, capture, track, folder, plan, device)
@@ -93,7 +105,7 @@ def train(
         if run.step:
             bar.advance(run.step if plan.minutes is None else int(run.seconds))
         while not _over(run, plan):
-            _round(run, plan, capture, track, device, bar, log, look)
+            _round(run, plan, capture, track, device, bar, log, look, live)
             if rank() == 0:
                 _checkpoint(run, plan, name, folder, capture.consent)
                 log.write()
@@ -151,7 +163,8 @@ def _round(
     device: str,
     bar: Listener,
     log: "_Log",
-    look: Callable[[Any, int], dict[str, float]] | None,
+    look: Look | None,
+    live: Look | None,
 ) -> None:
     """Train until the next checkpoint. Frames are drawn by a fresh iterator, so that a run which
     was killed sees the same ones."""
@@ -171,6 +184,10 @@ def _round(
         told = _tell(run, plan, losses, bar, log, told)
         if look is not None and plan.evaluate_every and run.step % plan.evaluate_every == 0:
             log.figures(run.step, look(run.avatar.eval(), run.step))
+            run.avatar.train()
+        if live is not None and plan.live_every and run.seconds >= log.live_due:
+            log.live(run.step, live(run.avatar.eval(), run.step))
+            log.live_due = run.seconds + plan.live_every
             run.avatar.train()
 
 
@@ -242,7 +259,8 @@ def _tell(
         values = {k: float(v.detach()) for k, v in losses.items()}
         loss = sum(values.values())
         log.scalars(run.step, run.seconds, {"loss": loss, **values})
-        bar.advance(0, f"loss {loss:.4f}  {memory() / 1e9:.1f} GB")
+        quality = "" if log.psnr is None else f"  psnr {log.psnr:.2f} dB"
+        bar.advance(0, f"loss {loss:.4f}{quality}  {memory() / 1e9:.1f} GB")
     return told
 
 
@@ -269,6 +287,8 @@ class _Log:
 
     def __init__(self, folder: Path, plan: Plan, step: int) -> None:
         self.path = folder / "log.json"
+        self.psnr: float | None = None
+        self.live_due = _FIRST_LIVE
         self.rows: list[dict[str, float]] = []
         if step and self.path.exists():
             self.rows = [r for r in read_json(self.path).get("steps", []) if r["step"] <= step]
@@ -286,11 +306,29 @@ class _Log:
             for key, value in values.items():
                 self.board.add_scalar(key, value, step)
 
-    def figures(self, step: int, values: dict[str, float]) -> None:
-        self.rows.append({"step": step, **values})
-        if self.board is not None:
-            for key, value in values.items():
+    def figures(self, step: int, found: dict[str, float | Tensor]) -> None:
+        """Numbers into the log, pictures into `glances/`, both to TensorBoard."""
+        self.rows.append({"step": step, **self._numbers(found)})
+        for key, value in found.items():
+            if isinstance(value, Tensor):
+                save_png(self.path.parent / "glances" / f"{step:07d}_{key}.png", value)
+                if self.board is not None:
+                    picture = value.detach().clamp(0, 1)
+                    self.board.add_image(f"held out/{key}", picture, step, dataformats="HWC")
+            elif self.board is not None:
                 self.board.add_scalar(f"held out/{key}", value, step)
+
+    def live(self, step: int, found: dict[str, float | Tensor]) -> None:
+        """The pictures to watch: the last ones only."""
+        self._numbers(found)
+        for key, value in found.items():
+            if isinstance(value, Tensor):
+                save_png(self.path.parent / "live" / f"{key}.png", value, f"step {step}")
+
+    def _numbers(self, found: dict[str, float | Tensor]) -> dict[str, float]:
+        numbers = {k: float(v) for k, v in found.items() if not isinstance(v, Tensor)}
+        self.psnr = numbers.get("psnr", self.psnr)
+        return numbers
 
     def write(self) -> None:
         write_json(self.path, {"steps": self.rows})

@@ -3,7 +3,6 @@
 import logging
 import sys
 import types
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -15,12 +14,11 @@ from likeness.core.batching import move, take
 from likeness.core.capture import Capture, Splits, interleaved, last_fifth
 from likeness.core.errors import BadInput, unknown
 from likeness.core.files import only_one
-from likeness.core.media import save_png
 from likeness.core.track import Track
 from likeness.methods import METHODS
 from likeness.ops.image import psnr
 from likeness.training.frames import parse_size
-from likeness.training.loop import Plan, train
+from likeness.training.loop import Look, Plan, train
 from likeness.verbs.loading import device_of, held_out, known_backdrop, open_pair
 
 _log = logging.getLogger(__name__)
@@ -40,6 +38,7 @@ def fit(
     settings: tuple[str, ...] = (),
     memory_limit: str = "2G",
     evaluate_every: int = 0,
+    live: float = 30.0,
     tensorboard: bool = False,
     ema: float = 0.0,
     split: str = "last",
@@ -59,7 +58,9 @@ def fit(
         settings: Single settings of the method, such as splats=20000 focus=2.
         memory_limit: How much memory decoded pictures may take.
         evaluate_every: Steps between looks at held-out frames; 0 looks at none.
-        tensorboard: Write scalars for TensorBoard into the avatar folder.
+        live: Seconds between live pictures of a held-out frame, live/truth_and_render.png in the
+            avatar folder; 0 draws none.
+        tensorboard: Write scalars and held-out pictures for TensorBoard into the avatar folder.
         ema: Decay of a running mean of the parameters kept as the result, such as 0.999.
         split: Which frames never train: last (those at the end, or the data set's own), or
             interleaved (besides them 4 of every 40, which `evaluate --split interleaved` judges).
@@ -78,14 +79,16 @@ def fit(
     plan = Plan(
         minutes=None if steps is not None else (MINUTES if minutes is None else minutes),
         evaluate_every=evaluate_every,
+        live_every=live,
         tensorboard=tensorboard,
         ema=ema,
         seed=seed,
         split=split,
     )
-    look = glance(recording, found, Path(out), where) if evaluate_every else None
+    look = glance(recording, found, where) if evaluate_every else None
+    watch = glance(recording, found, where, 1) if live else None
     with only_one(out):
-        train(chosen, method, recording, found, out, plan, where, look)
+        train(chosen, method, recording, found, out, plan, where, look, watch)
 
 
 def kept_apart(capture: Capture, split: str) -> Splits:
@@ -147,26 +150,24 @@ def read_value(name: str, text: str, kind: Any) -> Any:
         raise BadInput(f"Setting {name}={text} should be a number ({kind.__name__}).") from error
 
 
-def glance(
-    capture: Capture, track: Track, out: Path, device: str, count: int = 8
-) -> Callable[[Any, int], dict[str, float]]:
-    """A look at a few held-out frames while training: their PSNR, and a picture of one of them in
-    `glances/`."""
+def glance(capture: Capture, track: Track, device: str, count: int = 8) -> Look:
+    """A look at a few held-out frames while training: their PSNR, and truth and render of one."""
     frames = held_out(capture, track)
     frames = frames[:: max(1, len(frames) // count)][:count]
 
     @torch.no_grad()
-    def look(avatar: Any, step: int) -> dict[str, float]:
+    def look(avatar: Any, step: int) -> dict[str, float | torch.Tensor]:
+        found: dict[str, float | torch.Tensor] = {}
         values = []
         for index in frames:
             camera = move(take(track.cameras, index), device)
             expression = move(take(track.expressions, index), device)
             picture: Picture = move(avatar.render(camera, expression), "cpu")
             behind = known_backdrop(avatar, capture, track).at(camera)
-            truth, drawn = capture[index].rgb, picture.over(behind)
+            truth, drawn = capture[index].rgb, picture.over(behind).clamp(0, 1)
             values.append(float(psnr(drawn, truth)))
             if index == frames[len(frames) // 2]:
-                save_png(out / "glances" / f"{step:07d}.png", torch.cat([truth, drawn], 1))
-        return {"psnr": sum(values) / len(values)}
+                found["truth_and_render"] = torch.cat([truth, drawn], 1)
+        return {"psnr": sum(values) / len(values), **found}
 
     return look
