@@ -1,5 +1,6 @@
 """`likeness synth`: people who do not exist, to try everything on, with the truth beside them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -7,12 +8,12 @@ import torch
 from likeness.captures.native import write_native
 from likeness.captures.synthetic import film
 from likeness.captures.synthetic.film import Film
-from likeness.core.capture import Capture
+from likeness.core.capture import Capture, Frame
 from likeness.core.errors import BadInput
 from likeness.core.media import VideoWriter, save_png
-from likeness.core.progress import counted
+from likeness.core.progress import counted, stage
 from likeness.core.track import Track
-from likeness.core.track_files import write_track
+from likeness.core.track_files import MapFolder, write_track
 
 
 def synth(
@@ -51,7 +52,7 @@ def synth(
         for view in range(views):
             name = "" if subjects == 1 else f"subject_{person:03d}"
             name += "" if views == 1 else f"{'_' if name else ''}view_{view}"
-            capture, truth = film(seed + person, photos * 37 or frames, size, fps, view)
+            capture, truth = film(seed + person, photos * 37 or frames, size, fps, view, keep=0)
             if photos:
                 _write_photos(capture, Path(out) / name, photos)
             else:
@@ -59,20 +60,31 @@ def synth(
 
 
 def _write(capture: Capture, truth: Track, folder: Path, fps: float) -> None:
-    """Draw each frame once; the capture and the truth are read from what is kept of it."""
+    """Draw each frame once, write it, and make the rest from what was written: memory does not
+    grow with the film, and a run that was stopped goes on where it was."""
     drawn = capture.pictures
     assert isinstance(drawn, Film)
+    with stage("filming", len(capture)) as bar:
+
+        def filmed(done: int, _: int) -> None:
+            if (done - 1) % 10 == 0:
+                _write_surface(drawn, capture[done - 1], folder / "truth")
+            bar.advance()
+
+        written = write_native(capture, folder / "capture", progress=filmed)
+    maps = MapFolder(folder / "truth")
     with VideoWriter(folder / "subject.mp4", fps, capture.sound, quality=14) as video:
-        for frame in counted(capture, "filming", len(capture)):
+        for frame in counted(written, "writing the video"):
             video.write(frame.rgb8)
-            if frame.index % 10 == 0:
-                shot = drawn.shot(frame.index)
-                normal, colour = torch.from_numpy(0.5 + 0.5 * shot.normal), shot.albedo
-                save_png(folder / "truth" / "normals" / f"{frame.name}.png", normal)
-                colour = torch.from_numpy(colour)
-                save_png(folder / "truth" / "albedo" / f"{frame.name}.png", colour)
-    write_native(capture, folder / "capture")
-    write_track(folder / "truth", truth)
+            for kind in ("alpha", "regions"):
+                maps.write(kind, frame.index, getattr(written.pictures, kind)(frame.index))
+    write_track(folder / "truth", replace(truth, maps=maps))
+
+
+def _write_surface(drawn: Film, frame: Frame, folder: Path) -> None:
+    shot = drawn.shot(frame.index)
+    save_png(folder / "normals" / f"{frame.name}.png", torch.from_numpy(0.5 + 0.5 * shot.normal))
+    save_png(folder / "albedo" / f"{frame.name}.png", torch.from_numpy(shot.albedo))
 
 
 def _write_photos(capture: Capture, folder: Path, photos: int) -> None:

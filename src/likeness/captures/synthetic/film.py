@@ -27,7 +27,8 @@ from likeness.rigs.clay import clay
 
 FOCAL = 2.0  # of the picture's width
 DISTANCE = 0.78  # metres from the camera to the eyes
-_KEEP = 400 << 20  # bytes of drawn frames
+KEEP = 400 << 20  # bytes of drawn frames
+_CHUNK = 16  # heads posed at a time: a clay head and its shapes are about a megabyte
 _FINE = 2  # samples a pixel in each direction
 
 
@@ -43,10 +44,16 @@ class Shot:
 
 
 class Film:
-    """Frames drawn when asked for: the pictures and the maps of a synthetic capture."""
+    """Frames drawn when asked for: the pictures and the maps of a synthetic capture.
 
-    def __init__(self, subject: Subject, cameras: Camera, expressions: Expression) -> None:
+    The last `keep` bytes of them stay in memory; who reads each frame once needs none.
+    """
+
+    def __init__(
+        self, subject: Subject, cameras: Camera, expressions: Expression, keep: int = KEEP
+    ) -> None:
         self.subject, self.cameras, self.expressions = subject, cameras, expressions
+        self.keep = keep
         self.backdrop = backdrop(subject, cameras.width, cameras.height)
         self.shot = lru_cache(maxsize=4)(self._shot)
         self._kept: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
@@ -61,10 +68,9 @@ class Film:
         return self._planes(index)[2]
 
     def _planes(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Drawing is dear and bytes are cheap: the last few hundred megabytes are kept."""
         if index not in self._kept:
             shot = self.shot(index)
-            while len(self._kept) * 5 * shot.alpha.size > _KEEP:
+            while self._kept and (len(self._kept) + 1) * 5 * shot.alpha.size > self.keep:
                 self._kept.pop(next(iter(self._kept)))
             self._kept[index] = (shot.rgb, shot.alpha, shot.regions)
         return self._kept[index]
@@ -75,23 +81,27 @@ class Film:
 
 
 def film(
-    seed: int, frames: int = 150, size: int = 256, fps: float = 25.0, view: int = 0
+    seed: int,
+    frames: int = 150,
+    size: int = 256,
+    fps: float = 25.0,
+    view: int = 0,
+    keep: int = KEEP,
 ) -> tuple[Capture, Track]:
-    """A talking synthetic person and the truth. Views differ in where the camera stands."""
+    """A talking synthetic person and the truth. Views differ in where the camera stands; `keep`
+    is how many bytes of drawn frames stay in memory."""
     subject = draw_subject(seed)
     motion = perform(frames, fps, np.random.default_rng([seed, 2]))
     expressions = expressions_of(motion)
     cameras = still_camera(size, frames, yaw=(0.0, 0.5, -0.5, 1.0, -1.0)[view % 5])
-    pictures = Film(subject, cameras, expressions)
-    rig = clay()
-    points = embed(rig.pose(subject.identity, expressions), rig.landmarks("mediapipe478"))
+    pictures = Film(subject, cameras, expressions, keep)
     sound = speak(motion, fps, np.random.default_rng([seed, 3]))
     truth = Track(
         cameras,
         expressions,
         subject.identity,
         torch.ones(frames),
-        project(cameras, points),
+        _landmarks(subject, cameras, expressions),
         pictures,
         pictures.backdrop,
         {"verdict": "Synthetic: this is the truth."},
@@ -110,6 +120,18 @@ def film(
         source="likeness synth",
     )
     return capture, truth
+
+
+def _landmarks(
+    subject: Subject, cameras: Camera, expressions: Expression
+) -> Float[Tensor, "T 478 2"]:
+    """Where the face's points are in every picture, a few heads at a time."""
+    rig, found = clay(), []
+    layout = rig.landmarks("mediapipe478")
+    for frames in torch.arange(len(expressions.coefficients)).split(_CHUNK):
+        heads = rig.pose(subject.identity, take(expressions, frames))
+        found.append(project(take(cameras, frames), embed(heads, layout)))
+    return torch.cat(found)
 
 
 def expressions_of(motion: Motion) -> Expression:
