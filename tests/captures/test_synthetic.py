@@ -1,13 +1,19 @@
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from likeness.captures.synthetic import film
+from likeness.captures.synthetic.film import draw
 from likeness.captures.synthetic.hair import browed, hairiness
 from likeness.captures.synthetic.motion import perform
 from likeness.captures.synthetic.subject import draw_subject
 from likeness.captures.synthetic.voice import RATE, speak
+from likeness.core.camera import project
 from likeness.core.regions import REGION
+from likeness.core.rig import embed
+from likeness.rigs.clay import clay
 from likeness.rigs.clay.shapes import ARKIT
 
 
@@ -35,6 +41,25 @@ def test_the_true_landmarks_lie_on_the_person(small):
         at = truth.landmarks[index, :468].long()
         hit = alpha[at[:, 1].clamp(0, 63), at[:, 0].clamp(0, 63)] > 100
         assert hit.mean() > 0.97
+
+
+def test_many_frames_posed_a_few_at_a_time_are_those_posed_at_once():
+    _, truth = film(3, frames=37, size=64)
+    mesh = clay().pose(truth.identity, truth.expressions)
+    at_once = project(truth.cameras, embed(mesh, clay().landmarks("mediapipe478")))
+    torch.testing.assert_close(truth.landmarks, at_once, atol=1e-3, rtol=0)
+
+
+def test_a_film_that_keeps_nothing_holds_one_frame_and_draws_it_once(monkeypatch):
+    drawn = []
+    module = sys.modules[draw.__module__]
+    monkeypatch.setattr(module, "draw", lambda *a: drawn.append(1) or draw(*a))
+    capture, _ = film(3, frames=4, size=32, keep=0)
+    for frame in capture:
+        assert frame.rgb8.shape == (32, 32, 3)
+        assert frame.alpha is not None
+        assert len(capture.pictures._kept) == 1
+    assert len(drawn) == 4
 
 
 def test_the_regions_of_a_portrait_are_all_there(small):

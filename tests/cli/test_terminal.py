@@ -1,12 +1,15 @@
 """The terminal's manners: one clear line, exit code 2, no traceback, nothing damaged."""
 
-import os
+import contextlib
+import signal
 import subprocess
 import sys
 
 import pytest
 
+from likeness.captures.synthetic.film import Film
 from likeness.cli.main import main
+from likeness.core.track_files import read_track
 
 
 def run(capsys, *words):
@@ -88,18 +91,53 @@ def test_doctor_reports_and_exits_well(capsys):
         assert word in out
 
 
-@pytest.mark.slow
-def test_an_interrupt_says_that_work_is_kept(tmp_path):
+def _interrupted_while_filming(monkeypatch, swallow):
+    drawn = Film.rgb
+
+    def rgb(film, index):
+        if index == 2:
+            with contextlib.suppress(*((KeyboardInterrupt,) if swallow else ())):
+                signal.raise_signal(signal.SIGINT)
+        return drawn(film, index)
+
+    monkeypatch.setattr(Film, "rgb", rgb)
+
+
+@pytest.mark.parametrize("swallow", [False, True])
+def test_an_interrupt_is_one_line_and_nothing_is_half_written(
+    capsys, tmp_path, monkeypatch, swallow
+):
+    out = tmp_path / "o"
+    words = ["synth", "--out", out, "--frames", 5, "--size", 32]
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patched:
+        _interrupted_while_filming(patched, swallow)
+        code, _, err = run(capsys, *words)
+    assert code == 130
+    assert err.strip().splitlines()[-1].startswith("likeness synth: stopped.")
+    assert "Traceback" not in err
+    assert signal.getsignal(signal.SIGINT) is before
+    assert not list(out.rglob("*.mp4"))
+    assert not [p for p in out.rglob(".*") if p.name != ".lock"]
+    assert len(list((out / "capture" / "frames").iterdir())) in (2, 3)
+    main([str(w) for w in words])  # and goes on from there
+    assert (out / "subject.mp4").is_file()
+    assert len(read_track(out / "truth")) == 5
+
+
+def test_an_interrupt_while_libraries_load_ends_at_once_even_if_they_swallow_it():
     code = (
-        "import os, signal, threading, time\n"
+        "import contextlib, signal, sys\n"
         "from likeness.cli.main import main\n"
-        "threading.Timer(4.0, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
-        f"main(['synth', '--out', {str(tmp_path / 'o')!r}, '--frames', '400'])\n"
+        "from likeness.verbs import VERBS\n"
+        "def load(*_):\n"
+        "    with contextlib.suppress(BaseException):\n"
+        "        signal.raise_signal(signal.SIGINT)\n"
+        "    sys.exit(5)\n"
+        "type(VERBS).load = load\n"
+        "main(['synth', '--out', 'nowhere'])\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=dict(os.environ)
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 130
-    assert "stopped" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not list((tmp_path / "o").glob("*.mp4"))
+    assert done.stderr.startswith("likeness synth: stopped.")
+    assert len(done.stderr.splitlines()) == 1

@@ -8,11 +8,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from likeness import __version__
+from likeness.cli.interrupt import INTERRUPTED, STOPPED, interrupts
 from likeness.core.errors import LikenessError, unknown
 from likeness.verbs import VERBS
 
 USAGE_ERROR = 2
-INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -28,14 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if verb not in VERBS:
             raise unknown("verb", verb, VERBS.names())
-        from likeness.cli.terminal import run
+        with interrupts(verb) as stop:
+            from likeness.cli.terminal import run
 
-        run(verb, rest)
+            run(verb, rest, stop)
     except LikenessError as error:
         complain(verb, str(error))
         raise SystemExit(USAGE_ERROR) from None
     except KeyboardInterrupt:
-        complain(verb, "stopped. What was finished is kept; the same command goes on from there.")
+        complain(verb, STOPPED)
         raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

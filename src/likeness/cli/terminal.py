@@ -20,6 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from likeness.cli.interrupt import Interrupts
 from likeness.core.progress import listening
 from likeness.verbs import VERBS
 
@@ -27,7 +28,8 @@ from likeness.verbs import VERBS
 class Bars:
     """A `core.progress.Listener` that draws rich progress bars on standard error."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, stop: Interrupts) -> None:
+        self.stop = stop
         self.progress = Progress(
             TextColumn("{task.description:<28}"),
             BarColumn(bar_width=30),
@@ -42,11 +44,13 @@ class Bars:
         self.open: list[TaskID] = []
 
     def begin(self, what: str, total: int | None) -> None:
+        self.stop.check()
         if not self.open:
             self.progress.start()
         self.open.append(self.progress.add_task(what, total=total, note=""))
 
     def advance(self, by: int = 1, note: str = "") -> None:
+        self.stop.check()
         if not self.open:
             return
         self.progress.update(self.open[-1], advance=by)
@@ -61,7 +65,7 @@ class Bars:
                 self.progress.remove_task(task)
 
 
-def run(verb: str, arguments: Sequence[str]) -> None:
+def run(verb: str, arguments: Sequence[str], stop: Interrupts) -> None:
     """Build the verb's arguments from the command line and call it."""
     function = VERBS.load(verb)
     console = Console(stderr=True)
@@ -72,7 +76,8 @@ def run(verb: str, arguments: Sequence[str]) -> None:
     )
     logging.getLogger("likeness").setLevel(logging.INFO)
     warnings.filterwarnings("ignore")  # other people's deprecations are not the user's business
-    with listening(Bars(console)):
+    stop.work()
+    with listening(Bars(console, stop)):
         result = tyro.cli(
             positional(function),
             prog=f"likeness {verb}",
