@@ -1,11 +1,14 @@
 import gzip
+import struct
+import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 import torch
 
 from likeness.core.avatar import Splats
-from likeness.core.errors import BadInput, LikenessError, Unsupported
+from likeness.core.errors import BadInput, LikenessError, Missing, Unsupported
 from likeness.exporters.gltf_splats import splat_glb
 from likeness.exporters.ply_files import read_ply
 from likeness.exporters.splat_data import harmonic_signs, turned_over
@@ -13,6 +16,10 @@ from likeness.exporters.splat_ply import SplatPly, read_splat_ply, write_splat_p
 from likeness.exporters.splat_records import SplatRecords, splat_bytes
 from likeness.exporters.spz import Spz, read_spz, spz_bytes
 from likeness.ops.harmonics import spherical_harmonics
+
+needs_zstandard = pytest.mark.skipif(
+    find_spec("zstandard") is None, reason="zstandard is not installed (likeness[spz])"
+)
 
 
 def some_splats(degree, count=50, seed=0):
@@ -54,7 +61,7 @@ def test_splats_turned_over_show_the_same_colours_in_turned_directions():
     assert harmonic_signs(0, flip).tolist() == [1.0]
 
 
-@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("version", [2, 3, pytest.param(4, marks=needs_zstandard)])
 def test_spz_keeps_splats_within_its_own_quantisation(tmp_path, version, note):
     splats = some_splats(3, count=300)
     (tmp_path / "a.spz").write_bytes(spz_bytes(splats, note, version))
@@ -124,13 +131,47 @@ def test_a_broken_or_foreign_ply_is_one_clear_line(tmp_path, change, says):
         (gzip.compress(b"short"), "not a whole SPZ"),
         (gzip.compress(bytes(40)), "no SPZ"),
         (spz_bytes(some_splats(0))[:200], "truncated"),
-        (b"NGSP" + bytes(28), "version 4"),
+        (b"NGSP" + bytes(28), "Version 4, 6 streams"),
+        (b"NGSP", "ends in its header"),
     ],
 )
 def test_a_broken_spz_is_one_clear_line(tmp_path, data, says):
     (tmp_path / "a.spz").write_bytes(data)
     with pytest.raises(LikenessError, match=says):
         read_spz(tmp_path / "a.spz")
+
+
+@needs_zstandard
+def test_spz_of_version_4_begins_with_a_plain_header_and_a_table_of_its_streams():
+    data = spz_bytes(some_splats(2, count=9), version=4)
+    magic, version, count, degree, _, flags, streams, table = struct.unpack_from("<4sIIBBBBI", data)
+    assert (magic, version, count, degree, flags, streams) == (b"NGSP", 4, 9, 2, 0, 6)
+    sizes = np.frombuffer(data, "<u8", 12, table).reshape(6, 2)
+    assert sizes[:, 1].tolist() == [81, 9, 27, 27, 36, 9 * 24]
+    assert table + 96 + sizes[:, 0].sum() == len(data)
+
+
+@needs_zstandard
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda data: data[:60], "table of contents"),
+        (lambda data: data[:-3], "truncated"),
+        (lambda data: data[:8] + b"\xff\xff\xff\xff" + data[12:], "should unpack to"),
+        (lambda data: data[:-40] + bytes(40), "damaged"),
+    ],
+)
+def test_a_broken_spz_of_version_4_is_one_clear_line(tmp_path, change, says):
+    (tmp_path / "a.spz").write_bytes(change(spz_bytes(some_splats(1), version=4)))
+    with pytest.raises(BadInput, match=says) as told:
+        read_spz(tmp_path / "a.spz")
+    assert "\n" not in str(told.value)
+
+
+def test_spz_of_version_4_names_the_extra_it_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(Missing, match=r"likeness\[spz\]"):
+        spz_bytes(some_splats(0), version=4)
 
 
 def test_splats_that_are_not_finite_are_left_out_and_said(tmp_path, caplog):

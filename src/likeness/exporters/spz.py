@@ -1,4 +1,7 @@
-"""SPZ, versions 2 and 3: quantised splats in one gzip stream. Axes: y up, z towards the viewer."""
+"""SPZ, versions 2 to 4: quantised splats, gzipped (2, 3) or as Zstandard streams (4).
+
+Axes: y up, z towards the viewer.
+"""
 
 import gzip
 import struct
@@ -15,8 +18,9 @@ from likeness.core.avatar import HasSplats, Splats
 from likeness.core.errors import BadInput, Unsupported
 from likeness.core.files import write_bytes
 from likeness.exporters.motion import Motion
-from likeness.exporters.notes import KEY, Note
+from likeness.exporters.notes import KEY, Note, write_beside
 from likeness.exporters.splat_data import degree_of, finite, posed
+from likeness.exporters.spz_streams import MAGIC, packed_streams, read_header, unpacked_streams
 
 _MAGIC = 0x5053474E
 _HEADER = struct.Struct("<IIIBBBB")
@@ -31,7 +35,8 @@ class Spz:
     """One moment as SPZ; about a tenth of the PLY."""
 
     version: int = 3
-    """2: eight bits a component of rotation, read by the oldest programs. 3: ten bits."""
+    """2: eight bits a component of rotation, read by the oldest programs. 3: ten bits. 4: as 3,
+    in Zstandard streams (needs `likeness[spz]`; its note lies in a file beside it)."""
 
     needs = HasSplats
     suffix = ".spz"
@@ -40,13 +45,15 @@ class Spz:
         if len(motion) > 1:
             raise Unsupported("SPZ holds one moment. Use --to ply for a sequence.")
         write_bytes(path, spz_bytes(posed(avatar, motion[0]), note, self.version))
+        if self.version == 4:
+            write_beside(path, note)
         return path
 
 
 def spz_bytes(splats: Splats, note: Note | None = None, version: int = 3) -> bytes:
     """The whole file. Positions keep as many fractional bits as 24 allow, 12 at most useful."""
-    if version not in (2, 3):
-        raise Unsupported(f"SPZ version {version} is not written here; 2 and 3 are.")
+    if version not in (2, 3, 4):
+        raise Unsupported(f"SPZ version {version} is not written here; 2, 3 and 4 are.")
     splats = finite(splats)
     count, degree = len(splats.means), degree_of(splats)
     furthest = max(float(splats.means.abs().max()), 1e-6)
@@ -56,48 +63,60 @@ def spz_bytes(splats: Splats, note: Note | None = None, version: int = 3) -> byt
     colour = _bytes(splats.harmonics[:, 0] * (_COLOUR * 255) + 127.5)
     scale = _bytes((splats.scale.clamp(min=1e-9).log() + 10) * 16)
     turn = torch.nn.functional.normalize(splats.rotation, dim=-1)[:, [1, 2, 3, 0]]
-    body = b"".join(
-        [
-            _HEADER.pack(_MAGIC, version, count, degree, bits, 0, 0),
-            place.view(np.uint8).reshape(count, 3, 4)[..., :3].tobytes(),
-            opacity.tobytes(),
-            colour.tobytes(),
-            scale.tobytes(),
-            (_turn_bytes(turn) if version == 2 else _smallest_three(turn)).tobytes(),
-            _harmonic_bytes(splats.harmonics[:, 1:]).tobytes(),
-        ]
-    )
+    streams = [
+        place.view(np.uint8).reshape(count, 3, 4)[..., :3].tobytes(),
+        opacity.tobytes(),
+        colour.tobytes(),
+        scale.tobytes(),
+        (_turn_bytes(turn) if version == 2 else _smallest_three(turn)).tobytes(),
+        _harmonic_bytes(splats.harmonics[:, 1:]).tobytes(),
+    ]
+    if version == 4:
+        return packed_streams(count, degree, bits, streams)
+    body = b"".join([_HEADER.pack(_MAGIC, version, count, degree, bits, 0, 0), *streams])
     return _gzip(body, f"{KEY} {note.line()}" if note else "")
 
 
 def read_spz(path: str | Path) -> Splats:
-    """Splats of an SPZ file of version 2 or 3."""
+    """Splats of an SPZ file of version 2, 3 or 4."""
     path = Path(path)
     try:
         data = path.read_bytes()
     except OSError as error:
         raise BadInput(f"{path} cannot be read ({error.strerror or error}).") from error
-    if data[:4] == b"NGSP":
-        raise Unsupported(f"{path} is SPZ of version 4 or later; versions 2 and 3 are read here.")
+    if data[:4] == MAGIC:
+        count, degree, bits = read_header(path, data)
+        widths = _widths(4, degree)
+        streams = unpacked_streams(path, data, [count * width for width in widths])
+        return _unpacked(_tables(streams, widths), 4, bits, (degree + 1) ** 2 - 1)
     try:
         body = zlib.decompressobj(31).decompress(data, _HEADER.size + _MOST * 64)
         magic, version, count, degree, bits, _, _ = _HEADER.unpack_from(body)
     except (zlib.error, struct.error) as error:
         raise BadInput(f"{path} is not a whole SPZ file ({error}).") from error
     if magic != _MAGIC or version not in (2, 3) or degree > 3 or count > _MOST:
-        raise BadInput(f"{path} is no SPZ of version 2 or 3 (it says version {version}).")
-    rest = (degree + 1) ** 2 - 1
-    widths = [9, 1, 3, 3, 3 if version == 2 else 4, 3 * rest]
+        raise BadInput(f"{path} is no SPZ of version 2 to 4 (it says version {version}).")
+    widths = _widths(version, degree)
     if len(body) < _HEADER.size + count * sum(widths):
         raise BadInput(
             f"{path} is truncated: {count} splats need {count * sum(widths)} bytes, "
             f"{len(body) - _HEADER.size} are there. Copy or export it again."
         )
-    parts, start = [], _HEADER.size
+    streams, start = [], _HEADER.size
     for width in widths:
-        parts.append(np.frombuffer(body, np.uint8, count * width, start).reshape(count, width))
+        streams.append(body[start : start + count * width])
         start += count * width
-    return _unpacked(parts, version, bits, rest)
+    return _unpacked(_tables(streams, widths), version, bits, (degree + 1) ** 2 - 1)
+
+
+def _widths(version: int, degree: int) -> list[int]:
+    """Bytes a splat in each stream."""
+    return [9, 1, 3, 3, 3 if version == 2 else 4, 3 * (degree + 1) ** 2 - 3]
+
+
+def _tables(streams: list[bytes], widths: list[int]) -> list[np.ndarray]:
+    count = len(streams[0]) // widths[0]
+    return [np.frombuffer(s, np.uint8).reshape(count, w) for s, w in zip(streams, widths)]
 
 
 def _unpacked(parts: list[np.ndarray], version: int, bits: int, rest: int) -> Splats:
