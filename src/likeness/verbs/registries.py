@@ -2,6 +2,7 @@
 
 from likeness.captures import CAPTURES
 from likeness.core.registry import Registry
+from likeness.drivers import DRIVERS
 from likeness.exporters import EXPORTERS
 from likeness.methods import METHODS
 from likeness.rigs import RIGS
@@ -10,4 +11,4 @@ from likeness.verbs import VERBS
 
 
 def registries() -> list[Registry]:
-    return [VERBS, CAPTURES, RIGS, TRACKERS, METHODS, EXPORTERS]
+    return [VERBS, CAPTURES, RIGS, TRACKERS, METHODS, DRIVERS, EXPORTERS]
