@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 from jaxtyping import install_import_hook
 
@@ -17,6 +18,11 @@ CHECKED = [
 
 if os.environ.get("LIKENESS_UNCHECKED") is None:
     _hook = install_import_hook(CHECKED, "tower.check")
+
+# The same examples every time; LIKENESS_FUZZ=1 looks for new ones.
+hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("fuzz", deadline=None)
+hypothesis.settings.load_profile("fuzz" if os.environ.get("LIKENESS_FUZZ") else "steady")
 
 FIXTURES = Path(__file__).parent / "parity"
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from likeness.core.errors import BadInput, LikenessError
@@ -126,6 +126,7 @@ def test_arrays_and_containers_unpickle(tmp_path):
 
 
 @given(st.binary(max_size=80))
+@example(b"\x95\x00\x00\x00\x00\x00\x00\x00\x80")
 @settings(max_examples=80, deadline=None)
 def test_any_bytes_unpickle_to_plain_data_or_are_refused_by_name(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("fuzz") / "x.pkl"

@@ -18,7 +18,8 @@ class Expression:
     named shape can say (see `Identity.modes`), so it means nothing to anybody else. `joints` are
     axis-angle, in the order of the rig's `joint_names`, on top of what coefficients imply (gaze).
     `world_from_torso` is the torso's own rigid motion, in the frame of the head at rest: equal to
-    `world_from_head` when they move as one. `sound` is features for methods that listen.
+    `world_from_head` when they move as one; `torso` weighs modes in which the clothes of one
+    recording bend beyond that, in standard deviations. `sound` is features for methods that listen.
     """
 
     BATCHED: ClassVar[tuple[str, ...]] = (
@@ -27,6 +28,7 @@ class Expression:
         "world_from_head",
         "world_from_torso",
         "personal",
+        "torso",
         "sound",
     )
 
@@ -36,6 +38,7 @@ class Expression:
     world_from_head: Float[Tensor, "*b 4 4"]
     world_from_torso: Float[Tensor, "*b 4 4"] | None = None
     personal: Float[Tensor, "*b P"] | None = None
+    torso: Float[Tensor, "*b M"] | None = None
     sound: Float[Tensor, "*b A"] | None = None
 
     @property
@@ -57,7 +60,7 @@ def concatenate(parts: list[Expression]) -> Expression:
         values = [getattr(p, f.name) for p in parts]
         if f.name in Expression.BATCHED and all(v is not None for v in values):
             joined[f.name] = torch.cat(values)
-    optional = {"world_from_torso", "personal", "sound"}
+    optional = {"world_from_torso", "personal", "torso", "sound"}
     return replace(
         parts[0],
         **{name: joined.get(name) for name in optional},

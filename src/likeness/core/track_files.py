@@ -14,7 +14,7 @@ from likeness.core.files import atomic, load_tensors, read_json, save_tensors, w
 from likeness.core.rig import Identity
 from likeness.core.track import Track
 
-_EXPRESSION = ("coefficients", "joints", "world_from_head", "world_from_torso", "personal", "sound")
+_EXPRESSION = Expression.BATCHED
 _IDENTITY = ("directions", "offsets", "shape_offsets", "modes")
 
 

@@ -96,7 +96,9 @@ def restricted_read(
         return _Unpickler(stream, dict.fromkeys(stand_ins, Inert), encoding).load()
     except (pickle.UnpicklingError, EOFError, UnicodeDecodeError, ValueError) as error:
         raise BadInput(f"{where} cannot be unpickled safely ({error}).") from error
-    except (AttributeError, TypeError, IndexError, KeyError, ImportError, MemoryError) as error:
+    except (
+        ArithmeticError, AttributeError, TypeError, LookupError, ImportError, MemoryError,
+    ) as error:  # fmt: skip
         raise BadInput(
             f"{where} is not a whole pickle ({type(error).__name__}: {error})."
         ) from error

@@ -24,12 +24,15 @@ from likeness.core.rig import Rig
 from likeness.core.track import Track
 from likeness.trackers.align import Brightness, align, typical
 from likeness.trackers.landmarks import Landmarks, rest_frame
-from likeness.trackers.torso import screen_motion, world_from_torso
+from likeness.trackers.torso import on_screen, screen_motion, world_from_torso
+from likeness.trackers.torso_modes import torso_modes
 
 _log = logging.getLogger(__name__)
 _POINTS = 6000
 _LOOKS = 48  # training frames that colours are learned from
 _MOST_TURN, _MOST_SHIFT = 0.035, 0.006  # radians, metres: more is a failure, not a correction
+_MODE_STIFF = 0.1  # how far personal modes lean on the landmarks, at one standard deviation
+_FARTHEST = 4.0  # standard deviations
 _STEADY = ("skin", "brows", "lips", "ears", "scalp", "neck")
 _TORSO_STIFF = np.array([1e2, 1e1, 1e1, 3e2])  # turn, shifts, growth
 _WORTH = {"lips": 0.2, "brows": 0.6, "neck": 0.0, "scalp": 0.5, "ears": 0.6}
@@ -47,6 +50,8 @@ class Photometric:
     """Personal modes: motions of this person that no named shape can say."""
     smooth: float = 1.0
     """How strongly neighbouring frames hold together; 0 lets each stand alone."""
+    bends: int = 6
+    """Modes in which clothes bend beyond the shoulders' rigid motion."""
     rounds: int = 2
     """How often colours are learned and poses corrected in turn."""
 
@@ -59,13 +64,16 @@ class Photometric:
         if len(train) < 4:
             _log.info("Too few frames for a photometric pass; the landmarks' poses are kept.")
             return track
-        head = HeadPoints.spread(rig, track, Generator().manual_seed(0))
-        report = dict(track.report)
+        report, moved = dict(track.report), 0.0
         for _ in range(self.rounds):
+            head = HeadPoints.spread(rig, track, Generator().manual_seed(0))
             track, moved = refined(capture, track, head, train)
         report["photometric shift, pixels"] = round(moved, 3)
         track = shoulders(capture, track, train)
-        return replace(track, report=report)
+        reference = rest_frame(track.expressions.world_from_head, train)
+        bends = torso_modes(capture, track, train, reference, self.bends)
+        expressions = replace(track.expressions, torso=bends)
+        return replace(track, expressions=expressions, report=report)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +82,7 @@ class HeadPoints:
 
     places: Tensor  # T N 3
     normals: Tensor  # T N 3
+    modes: Tensor  # P N 3, how personal modes move them
     worth: np.ndarray
 
     @classmethod
@@ -104,7 +113,10 @@ class HeadPoints:
                 )
             )
         normal = torch.nn.functional.normalize(torch.cat(normals), dim=-1)
-        return cls(torch.cat(places), normal, steady[region[face]].numpy())
+        modes = torch.zeros(0, _POINTS, 3)
+        if track.identity.modes is not None and track.expressions.personal is not None:
+            modes = (track.identity.modes[:, triangles[face]] * weights[..., None]).sum(-2)
+        return cls(torch.cat(places), normal, modes, steady[region[face]].numpy())
 
 
 def refined(
@@ -123,14 +135,18 @@ def refined(
     colours, worth = typical(np.stack(values), np.stack(seen))
     worth = worth * head.worth
     poses = track.expressions.world_from_head.clone()
+    personal = track.expressions.personal
+    personal = None if personal is None else personal.clone()
     moves = []
     for index in counted(range(len(track)), "aligning the head"):
         if track.confidence[index] <= 0:
             continue
-        new, move = _aligned_head(capture, track, head, index, colours, worth, scale)
+        new, modes, move = _aligned_head(capture, track, head, index, colours, worth, scale)
         poses[index] = new
+        if personal is not None:
+            personal[index] = (personal[index] + modes).clamp(-_FARTHEST, _FARTHEST)
         moves.append(move)
-    expressions = replace(track.expressions, world_from_head=poses)
+    expressions = replace(track.expressions, world_from_head=poses, personal=personal)
     return replace(track, expressions=expressions), float(np.median(moves))
 
 
@@ -160,49 +176,66 @@ def _aligned_head(
     colours: np.ndarray,
     worth: np.ndarray,
     scale: float,
-) -> tuple[Tensor, float]:
-    """A frame's new pose, and by how many pixels its points moved."""
+) -> tuple[Tensor, Tensor, float]:
+    """A frame's new pose, by how much its personal modes change, and by how many pixels its points
+    moved."""
     camera = take(track.cameras, index)
     pose = track.expressions.world_from_head[index]
     camera_from_head = camera.camera_from_world @ pose
     _, facing = _projected(track, head, index)
     use = np.flatnonzero((facing > 0.3) & (worth > 0.05))
-    points = (head.places[index][use] @ camera_from_head[:3, :3].T).double().numpy()
-    shift = camera_from_head[:3, 3].double().numpy()
-    k = camera.intrinsics.double().numpy()
-
-    def place(parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        turn = axis_angle_to_matrix(torch.from_numpy(parameters[:3])).numpy()
-        turned = points @ turn.T
-        at = turned + shift + parameters[3:]
-        z = at[:, 2]
-        pixels = np.stack([k[0, 0] * at[:, 0] / z + k[0, 2], k[1, 1] * at[:, 1] / z + k[1, 2]], -1)
-        zero = np.zeros_like(z)
-        by_place = np.stack(
-            [
-                np.stack([k[0, 0] / z, zero, -k[0, 0] * at[:, 0] / z**2], -1),
-                np.stack([zero, k[1, 1] / z, -k[1, 1] * at[:, 1] / z**2], -1),
-            ],
-            1,
-        )
-        by_turn = -hat(torch.from_numpy(turned)).numpy()
-        return pixels, np.concatenate([by_place @ by_turn, by_place], -1)
-
+    place = partial(
+        _placed,
+        points=(head.places[index][use] @ camera_from_head[:3, :3].T).double().numpy(),
+        modes=(head.modes[:, use] @ camera_from_head[:3, :3].T).double().numpy(),
+        shift=camera_from_head[:3, 3].double().numpy(),
+        lens=camera.intrinsics.double().numpy(),
+    )
     # out of the picture plane little is seen: depth and turn lean on the landmarks
-    stiff = np.array([2e3, 2e3, 2e2, 2e3, 2e3, 2e5])
-    begin, found = np.zeros(6), np.zeros(6)
+    stiff = np.concatenate([[2e3, 2e3, 2e2, 2e3, 2e3, 2e5], np.full(len(head.modes), _MODE_STIFF)])
+    begin = np.zeros(len(stiff))
+    found = begin
     for blur, rounds in ((1.6, 4), (0.8, 4)):
         picture = Brightness(capture[index].rgb8, blur * scale)
         found = align(picture, colours[use], worth[use], found, place, stiff, rounds)
-    if np.abs(found[:3]).max() > _MOST_TURN or np.abs(found[3:]).max() > _MOST_SHIFT:
-        return pose, 0.0
+    if np.abs(found[:3]).max() > _MOST_TURN or np.abs(found[3:6]).max() > _MOST_SHIFT:
+        return pose, torch.zeros(len(head.modes)), 0.0
     move = np.linalg.norm(place(found)[0] - place(begin)[0], axis=-1)
     delta = rigid(
-        axis_angle_to_matrix(torch.from_numpy(found[:3])), torch.from_numpy(found[3:])
+        axis_angle_to_matrix(torch.from_numpy(found[:3])), torch.from_numpy(found[3:6])
     ).float()
     turned = delta[:3, :3] @ camera_from_head[:3, :3]
     new = rigid(turned, camera_from_head[:3, 3] + delta[:3, 3])
-    return invert_rigid(camera.camera_from_world) @ new, float(np.median(move))
+    modes = torch.from_numpy(found[6:]).float()
+    return invert_rigid(camera.camera_from_world) @ new, modes, float(np.median(move))
+
+
+def _placed(
+    parameters: np.ndarray,
+    points: np.ndarray,
+    modes: np.ndarray,
+    shift: np.ndarray,
+    lens: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of points turned and shifted in the camera and bent by modes; and derivatives."""
+    turn = axis_angle_to_matrix(torch.from_numpy(parameters[:3])).numpy()
+    bent = points + np.tensordot(parameters[6:], modes, 1)
+    turned = bent @ turn.T
+    at = turned + shift + parameters[3:6]
+    z = at[:, 2]
+    fx, fy = lens[0, 0], lens[1, 1]
+    pixels = np.stack([fx * at[:, 0] / z + lens[0, 2], fy * at[:, 1] / z + lens[1, 2]], -1)
+    zero = np.zeros_like(z)
+    by_place = np.stack(
+        [
+            np.stack([fx / z, zero, -fx * at[:, 0] / z**2], -1),
+            np.stack([zero, fy / z, -fy * at[:, 1] / z**2], -1),
+        ],
+        1,
+    )
+    by_turn = -hat(torch.from_numpy(turned)).numpy()
+    by_mode = by_place @ (modes @ turn.T).transpose(1, 2, 0)
+    return pixels, np.concatenate([by_place @ by_turn, by_place, by_mode], -1)
 
 
 def shoulders(capture: Capture, track: Track, train: list[int]) -> Track:
@@ -226,14 +259,14 @@ def shoulders(capture: Capture, track: Track, train: list[int]) -> Track:
         chosen = [train[i] for i in np.linspace(0, len(train) - 1, _LOOKS).round().astype(int)]
         values, seen = [], []
         for index in dict.fromkeys(chosen):
-            pixels, _ = _on_screen(points, motion[index], size, swaying[index])
+            pixels, _ = on_screen(points, motion[index], size, swaying[index])
             value, _, inside = Brightness(capture[index].rgb8, 0.8 * scale).at(pixels)
             values.append(value)
             seen.append(inside * _matte(track, index, pixels))
         colours, worth = typical(np.stack(values), np.stack(seen))
         for index in counted(range(len(track)), "aligning the shoulders"):
             found = motion[index]
-            place = partial(_on_screen, points, size=size, swaying=swaying[index])
+            place = partial(on_screen, points, size=size, swaying=swaying[index])
             for blur in (1.6, 0.8):
                 picture = Brightness(capture[index].rgb8, blur * scale)
                 found = align(picture, colours, worth, found, place, _TORSO_STIFF, 4)
@@ -241,21 +274,3 @@ def shoulders(capture: Capture, track: Track, train: list[int]) -> Track:
                 motion[index] = found
     placed = world_from_torso(motion, camera, rest)
     return replace(track, expressions=replace(track.expressions, world_from_torso=placed))
-
-
-def _on_screen(
-    points: np.ndarray, motion: np.ndarray, size: int, swaying: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Points turned, grown and shifted about the middle of the lower edge, then as the frame's own
-    camera sees them; and derivatives."""
-    pivot = np.array([size / 2, size])
-    c, s = np.cos(motion[0]), np.sin(motion[0])
-    away, grown = points - pivot, 1 + motion[3]
-    turned = np.stack([c * away[:, 0] - s * away[:, 1], s * away[:, 0] + c * away[:, 1]], -1)
-    slopes = np.zeros((len(points), 2, 4))
-    slopes[:, :, 0] = grown * np.stack([-turned[:, 1], turned[:, 0]], -1)
-    slopes[:, 0, 1] = slopes[:, 1, 2] = size
-    slopes[:, :, 3] = turned
-    at = grown * turned + pivot + motion[1:3] * size
-    own = swaying[:2, :2]
-    return at @ own.T + swaying[:2, 2], own @ slopes

@@ -133,3 +133,24 @@ def lower_edge(camera: Camera) -> Float[Tensor, " 3"]:
     is the focal length, so that scaled by depth over focal it is a place in the camera."""
     edge = camera.intrinsics.new_tensor([camera.width / 2, float(camera.height)])
     return torch.cat([edge - camera.intrinsics[:2, 2], camera.intrinsics[:1, 0]])
+
+
+def on_screen(
+    points: Float[np.ndarray, "N 2"],
+    motion: Float[np.ndarray, " 4"],
+    size: int,
+    swaying: Float[np.ndarray, "3 3"],
+) -> tuple[Float[np.ndarray, "N 2"], Float[np.ndarray, "N 2 4"]]:
+    """Points turned, grown and shifted about the middle of the lower edge, then as the frame's own
+    camera sees them; and derivatives."""
+    pivot = np.array([size / 2, size])
+    c, s = np.cos(motion[0]), np.sin(motion[0])
+    away, grown = points - pivot, 1 + motion[3]
+    turned = np.stack([c * away[:, 0] - s * away[:, 1], s * away[:, 0] + c * away[:, 1]], -1)
+    slopes = np.zeros((len(points), 2, 4))
+    slopes[:, :, 0] = grown * np.stack([-turned[:, 1], turned[:, 0]], -1)
+    slopes[:, 0, 1] = slopes[:, 1, 2] = size
+    slopes[:, :, 3] = turned
+    at = grown * turned + pivot + motion[1:3] * size
+    own = swaying[:2, :2]
+    return at @ own.T + swaying[:2, 2], own @ slopes

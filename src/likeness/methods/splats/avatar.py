@@ -195,8 +195,8 @@ class SplatAvatar(nn.Module):
     def pose(self, expression: Expression) -> Posed:
         """Every splat in the world, for one moment. Corrections are the caller's business."""
         code = self.code(self.features(expression))
-        motion = self._drawn(code @ self.motion_atlas, 3)
-        shade = self._drawn(code @ self.shade_atlas, 5)
+        motion = self._drawn(self._weighed(code, self.motion_atlas), 3)
+        shade = self._drawn(self._weighed(code, self.shade_atlas), 5)
         vertices = self.surface.with_free(self.surface.head_vertices(expression))
         means, rotation = carry(
             vertices, self.corners, self.weights, self.offset, F.normalize(self.rotation, dim=-1)
@@ -217,6 +217,12 @@ class SplatAvatar(nn.Module):
             torch.sigmoid(self.opacity + shade[:, 4]),
             self.colour + shade[:, :3],
         )
+
+    def _weighed(self, code: Tensor, atlas: Tensor) -> Tensor:
+        """The atlas of a moment. How clothes bend is no business of the head's tile."""
+        head = atlas.shape[1] // 2
+        own = len(code) - self.bends
+        return torch.cat([code[:own] @ atlas[:own, :head], code @ atlas[:, head:]])
 
     def _drawn(self, atlas: Tensor, channels: int) -> Tensor:
         return draw_cells(atlas.view(-1, channels), self.cells, self.cell_weights)

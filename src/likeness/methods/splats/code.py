@@ -32,15 +32,16 @@ def torso_in_head(expression: Expression) -> Float[Tensor, "*b 4 4"]:
     return invert_rigid(head) @ expression.world_from_torso
 
 
-def features(expression: Expression, rest: RestPose, personal: int) -> Float[Tensor, "*b F"]:
-    """Coefficients, personal modes, head turn and torso motion, in comparable units.
+def features(
+    expression: Expression, rest: RestPose, personal: int, bends: int
+) -> Float[Tensor, "*b F"]:
+    """Coefficients, personal modes, head turn, torso motion and bends, in comparable units.
 
-    `personal` is how many personal modes this head has; a driver without them gives zeros.
+    `personal` and `bends` are how many modes of face and clothes this person has; a driver
+    without them gives zeros.
     """
     coefficients = expression.coefficients
-    modes = expression.personal
-    if modes is None or modes.shape[-1] != personal:
-        modes = coefficients.new_zeros((*coefficients.shape[:-1], personal))
+    modes = _weights(expression.personal, coefficients, personal)
     turn = rest.world_from_head[:3, :3].mT @ expression.world_from_head[..., :3, :3]
     torso = torso_in_head(expression) @ invert_rigid(rest.head_from_torso)
     parts = [
@@ -50,8 +51,15 @@ def features(expression: Expression, rest: RestPose, personal: int) -> Float[Ten
         _TURN * matrix_to_axis_angle(turn),
         _TURN * matrix_to_axis_angle(torso[..., :3, :3]),
         _SHIFT * torso[..., :3, 3],
+        _weights(expression.torso, coefficients, bends),
     ]
     return torch.cat(parts, -1)
+
+
+def _weights(given: Tensor | None, like: Tensor, count: int) -> Tensor:
+    if given is None or given.shape[-1] != count:
+        return like.new_zeros((*like.shape[:-1], count))
+    return given
 
 
 class Code(nn.Module):
@@ -79,17 +87,22 @@ class Code(nn.Module):
         return torch.maximum(torch.minimum(code, self.high), self.low)
 
 
-def learn_code(values: Float[Tensor, "T F"], size: int) -> Code:
-    """The code of a set of training frames. Asking for more than they hold leaves zeros."""
+def learn_code(values: Float[Tensor, "T F"], size: int, bends: int = 0) -> Code:
+    """The code of a set of training frames: `size` principal directions, then the last `bends`
+    features as they are. Asking for more directions than there are leaves zeros."""
     mean = values.mean(0)
     centred = values - mean
-    _, spread, basis = torch.linalg.svd(centred, full_matrices=False)
+    plain = centred[:, : values.shape[1] - bends]
+    _, spread, basis = torch.linalg.svd(plain, full_matrices=False)
     spread = spread / max(len(values) - 1, 1) ** 0.5
     kept = min(size, len(spread))
-    directions = values.new_zeros(values.shape[1], size)
-    directions[:, :kept] = basis[:kept].T / spread[:kept].clamp(min=_SMALL)
+    directions = values.new_zeros(values.shape[1], size + bends)
+    directions[: plain.shape[1], :kept] = basis[:kept].T / spread[:kept].clamp(min=_SMALL)
+    directions[plain.shape[1] :, size:] = torch.eye(bends).to(values)
     seen = centred @ directions
-    return Code(mean, directions, _REACH * seen.amin(0), _REACH * seen.amax(0))
+    reach = seen.new_ones(size + bends)
+    reach[:size] = _REACH
+    return Code(mean, directions, reach * seen.amin(0), reach * seen.amax(0))
 
 
 class Regression(nn.Module):

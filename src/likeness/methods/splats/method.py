@@ -78,8 +78,10 @@ class RiggedSplats:
         surface = bake(RIGS.load(track.rig)(), track.identity)
         chosen = take(track.expressions, torch.tensor(frames))
         rest = rest_pose(chosen)
-        seen = features(track.expressions, rest, surface.personal)
-        code = learn_code(seen[frames], self.code)
+        torso = track.expressions.torso
+        bends = 0 if torso is None else torso.shape[-1]
+        seen = features(track.expressions, rest, surface.personal, bends)
+        code = learn_code(seen[frames], self.code, bends)
         looks = look_at_frames(capture, track, surface, frames)
         start = place(surface, looks, rest.head_from_torso, self.splats, generator)
         avatar = SplatAvatar(

@@ -50,12 +50,14 @@ export function features(model, expression) {
   const modes = expression.personal ?? new Float32Array(model.personal);
   const turn = axisAngle(multiply(inverse(model.rest_head), expression.head));
   const torso = multiply(torsoInHead(expression), inverse(model.rest_torso));
-  return [
+  const values = new Float64Array(model.code_mean.length); // how clothes bend is left at 0
+  values.set([
     ...expression.coefficients, ...modes, ...expression.joints,
     ...turn.map((value) => TURN * value),
     ...axisAngle(torso).map((value) => TURN * value),
     SHIFT * torso[3], SHIFT * torso[7], SHIFT * torso[11],
-  ];
+  ]);
+  return values;
 }
 
 // (values - mean) times a matrix, plus a bias, held within what training showed.

@@ -1,0 +1,185 @@
+"""How clothes bend beyond a rigid motion: smooth modes of one clip, learned on its training frames.
+
+Shoulders rise one at a time, lapels open, a collar is pushed by the neck. Points on the clothes,
+of known typical colour, are aligned with each picture through a smooth field of displacements;
+the fields of the training frames have a few principal modes; every frame is then aligned again
+within those modes alone, so that a frame of the test split cannot say anything new.
+"""
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from likeness.core.batching import take
+from likeness.core.camera import far_away
+from likeness.core.capture import Capture
+from likeness.core.progress import counted
+from likeness.core.regions import REGION
+from likeness.core.track import Track
+from likeness.trackers.align import Brightness, align, typical
+from likeness.trackers.camera_motion import looked_up
+from likeness.trackers.torso import on_screen, screen_motion
+
+_log = logging.getLogger(__name__)
+_POINTS = 3000
+_LOOKS = 48  # training frames that colours are learned from
+_FIELDS = 150  # training frames that fields are learned from
+_SPACING = 1 / 7  # of the picture's width, between the nodes of a field
+_SMOOTHEST = 20  # smooth patterns of displacement a field is made of
+_STIFF = 0.3  # how unwilling a field is to bend
+_HOLD = 0.03  # pull of a frame's weights to what training frames do on average
+_LEAST_MOVE = 0.04  # pixels at 256 that a mode must move the clothes by to count
+_FARTHEST = 3.5  # standard deviations
+
+
+@dataclass(frozen=True, eq=False)
+class Clothes:
+    """Points on the clothes in the reference frame, and smooth patterns of moving them."""
+
+    points: np.ndarray  # N 2, pixels
+    patterns: np.ndarray  # N M, picture widths for a weight of 1
+    motion: np.ndarray  # T 4, the rigid motion they bend beyond
+    swaying: np.ndarray  # T 3 3, the camera's own
+    size: int
+
+    def bent(
+        self, weights: Float[np.ndarray, " P"], index: int, modes: np.ndarray, middle: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Where the points are in a frame, bent by weights of modes [2M, P]; and derivatives."""
+        both = (middle + modes @ weights).reshape(2, -1)
+        moved = self.points + self.size * (self.patterns @ both.T)
+        at, _ = on_screen(moved, self.motion[index], self.size, self.swaying[index])
+        split = modes.reshape(2, -1, modes.shape[1])
+        slopes = self.size * np.stack([self.patterns @ split[0], self.patterns @ split[1]], 1)
+        return at, self.swaying[index][:2, :2] @ slopes
+
+
+def torso_modes(
+    capture: Capture, track: Track, train: list[int], reference: int, count: int
+) -> Float[Tensor, "T K"] | None:
+    """Weights of the modes in every frame, in standard deviations over the training frames; None
+    where clothes cannot be seen or bend too little to measure."""
+    clothes = clothes_of(capture, track, reference)
+    if clothes is None or count < 1 or len(train) < 20:
+        return None
+    free = np.eye(2 * clothes.patterns.shape[1])
+    nothing = np.zeros(len(free))
+    bends = np.zeros((len(track), len(free)))
+    looks = spread(train, _LOOKS)
+    shown = spread(train, _FIELDS)
+    for blurs in ((2.4, 1.2), (1.2,)):
+        colours, worth = colours_of(capture, track, clothes, looks, bends)
+        for index in counted(shown, "learning how clothes bend"):
+            found = bends[index]
+            for blur in blurs:
+                picture = Brightness(capture[index].rgb8, blur * clothes.size / 256)
+                place = partial(clothes.bent, index=index, modes=free, middle=nothing)
+                found = align(picture, colours, worth, found, place, np.full(len(free), _STIFF), 4)
+            bends[index] = found
+    middle, modes = principal(clothes, bends[shown], count)
+    if modes.shape[1] == 0:
+        return None
+    weights = np.zeros((len(track), modes.shape[1]))
+    stiff = np.full(modes.shape[1], _HOLD)
+    for index in counted(range(len(track)), "measuring how clothes bend"):
+        found = weights[max(index - 1, 0)] * 0.5
+        for blur in (1.6, 0.8):
+            picture = Brightness(capture[index].rgb8, blur * clothes.size / 256)
+            place = partial(clothes.bent, index=index, modes=modes, middle=middle)
+            found = align(picture, colours, worth, found, place, stiff, 5)
+        weights[index] = np.clip(found, -_FARTHEST, _FARTHEST)
+    return torch.from_numpy(weights).float()
+
+
+def spread(frames: list[int], most: int) -> list[int]:
+    """At most so many of the frames, evenly."""
+    if len(frames) <= most:
+        return frames
+    return [frames[i] for i in np.linspace(0, len(frames) - 1, most).round().astype(int)]
+
+
+def clothes_of(capture: Capture, track: Track, reference: int) -> Clothes | None:
+    torso, maps = track.expressions.world_from_torso, track.maps
+    regions = maps.regions(reference) if maps is not None else None
+    if torso is None or regions is None or (regions == REGION["clothes"]).mean() < 0.04:
+        return None
+    size = track.cameras.width
+    reach = max(3, size // 64) | 1
+    near = cv2.dilate((regions == REGION["clothes"]).astype(np.uint8), np.ones((reach, reach)))
+    rows, columns = np.nonzero(near)
+    step = max(1, len(rows) // _POINTS)
+    points = np.stack([columns[::step], rows[::step]], -1) + 0.5
+    camera = take(track.cameras, reference)
+    motion = screen_motion(torso, camera, track.expressions.world_from_head[reference])
+    swaying = far_away(track.cameras, camera).double().numpy()
+    return Clothes(points, smooth_patterns(points, size), motion, swaying, size)
+
+
+def smooth_patterns(points: Float[np.ndarray, "N 2"], size: int) -> Float[np.ndarray, "N M"]:
+    """The smoothest ways to displace points: bumps on a grid, recombined so that the stiffness of
+    each is one."""
+    low, high = points.min(0), points.max(0)
+    steps = np.maximum(2, np.ceil((high - low) / (_SPACING * size)).astype(int) + 1)
+    gap = (high - low) / (steps - 1)
+    nodes = np.stack(
+        np.meshgrid(*(low[i] + gap[i] * np.arange(steps[i]) for i in (0, 1)), indexing="ij"), -1
+    )
+    away = (points[:, None] - nodes.reshape(-1, 2)) / gap
+    bumps = np.exp(-0.5 * (away**2).sum(-1))
+    bumps /= bumps.sum(1, keepdims=True)
+    grid = np.arange(len(nodes.reshape(-1, 2))).reshape(steps)
+    pairs = np.concatenate(
+        [
+            np.stack([grid[1:].ravel(), grid[:-1].ravel()], -1),
+            np.stack([grid[:, 1:].ravel(), grid[:, :-1].ravel()], -1),
+        ]
+    )
+    differ = np.zeros((len(pairs), grid.size))
+    differ[np.arange(len(pairs)), pairs[:, 0]] = 1
+    differ[np.arange(len(pairs)), pairs[:, 1]] = -1
+    stiffness = differ.T @ differ + 0.05 * np.eye(grid.size)
+    values, vectors = np.linalg.eigh(stiffness)
+    smooth = vectors[:, :_SMOOTHEST] / np.sqrt(values[:_SMOOTHEST])
+    return bumps @ smooth * 0.05
+
+
+def colours_of(
+    capture: Capture, track: Track, clothes: Clothes, looks: list[int], bends: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The points' typical colours over some frames, and how far each can be trusted."""
+    free, nothing = np.eye(bends.shape[1]), np.zeros(bends.shape[1])
+    values, seen = [], []
+    for index in looks:
+        at, _ = clothes.bent(bends[index], index, free, nothing)
+        value, _, inside = Brightness(capture[index].rgb8, 0.8 * clothes.size / 256).at(at)
+        regions = track.maps.regions(index) if track.maps is not None else None
+        if regions is not None:  # a face or a hand in front says nothing about clothes
+            hidden = np.isin(regions, [REGION[n] for n in ("skin", "hair", "lips", "ears")])
+            inside = inside * (1 - looked_up(hidden.astype(np.float32), at))
+        values.append(value)
+        seen.append(inside)
+    return typical(np.stack(values), np.stack(seen))
+
+
+def principal(
+    clothes: Clothes, bends: Float[np.ndarray, "T P"], count: int
+) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, "P K"]]:
+    """The mean bend and the leading modes, each of one standard deviation."""
+    middle = bends.mean(0)
+    gram = clothes.patterns.T @ clothes.patterns / len(clothes.points)
+    root = np.linalg.cholesky(gram + 1e-12 * np.eye(len(gram)))
+    both = np.kron(np.eye(2), root)  # so that lengths are root-mean-square moves of the points
+    moves = (bends - middle) @ both
+    _, spreads, directions = np.linalg.svd(moves, full_matrices=False)
+    spreads = spreads / np.sqrt(max(len(bends) - 1, 1))
+    kept = spreads[:count] * 256 > _LEAST_MOVE
+    directions, spreads = directions[:count][kept], spreads[:count][kept]
+    modes = np.linalg.solve(both.T, directions.T) * spreads
+    _log.info("Clothes bend in %d ways, by %s px at 256.", len(spreads), np.round(256 * spreads, 2))
+    return middle, modes
