@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from likeness.core.camera import pinhole
 from likeness.core.geometry import axis_angle_to_matrix, rigid
 from likeness.exporters import EXPORTERS
 from likeness.exporters.motion import Motion, moment
@@ -57,6 +58,7 @@ def head_of(splats: int, motion: Motion) -> SplatAvatar:
         seen,
         64,
         torch.full((8, 8, 3), 0.5),
+        pinhole(10.0, 8, 8, torch.eye(4)),
     )
     with torch.no_grad():
         sizes = {"offset": 1e-3, "rotation": 1.0, "log_scale": 0.4, "opacity": 1.5, "colour": 0.2}

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from likeness.core.batching import take
+from likeness.core.camera import pinhole
 from likeness.core.geometry import axis_angle_to_matrix, rigid
 from likeness.exporters.motion import Motion
 from likeness.exporters.notes import Note
@@ -57,6 +58,7 @@ def avatar(motion):
         seen,
         ATLAS,
         torch.full((8, 8, 3), 0.5),
+        pinhole(10.0, 8, 8, torch.eye(4)),
     )
     with torch.no_grad():
         for name, size in (

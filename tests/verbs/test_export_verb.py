@@ -23,6 +23,7 @@ class Painted:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A tiny avatar folder as `fit` would leave it."""
+    from likeness.core.camera import pinhole
     from likeness.methods.splats.avatar import SplatAvatar
     from likeness.methods.splats.code import RestPose, features, learn_code
     from likeness.methods.splats.method import RiggedSplats
@@ -44,7 +45,17 @@ def folder(tmp_path_factory):
     region = surface.regions[faces[:, 0]]
     backdrop = torch.full((8, 8, 3), 0.5)
     head = SplatAvatar(
-        surface, learn_code(seen, 3), rest, faces, third, place, region, seen, 4, backdrop
+        surface,
+        learn_code(seen, 3),
+        rest,
+        faces,
+        third,
+        place,
+        region,
+        seen,
+        4,
+        backdrop,
+        pinhole(10.0, 8, 8, torch.eye(4)),
     )
     with torch.no_grad():
         head.log_scale -= 5
