@@ -10,18 +10,27 @@ from torch import Tensor
 from likeness.core.batching import take
 from likeness.core.camera import project, to_camera
 from likeness.core.capture import Capture
-from likeness.core.geometry import transform
+from likeness.core.geometry import invert_rigid, transform
 from likeness.core.track import Track
+from likeness.ops.bend import straightened, torso_bend
 
 _FRAMES = 24  # that a hull is carved with
+_BEFORE, _BEHIND, _BESIDE = 0.04, 0.03, 0.03  # metres around a surface that may be filled
 _SHARE = 0.75  # of those in which a place must lie on the person: the torso moves apart
 
 
 def hull(
-    capture: Capture, track: Track, frames: Sequence[int], places: Float[Tensor, "X Y Z 3"]
+    capture: Capture,
+    track: Track,
+    frames: Sequence[int],
+    places: Float[Tensor, "X Y Z 3"],
+    rest_torso: Float[Tensor, "4 4"] | None = None,
+    surface: Float[Tensor, "V 3"] | None = None,
 ) -> Bool[Tensor, "X Y Z"]:
     """Vertices (in the frame of the head) that lie on the person's matte in most of the frames
-    that see them. Without mattes, every vertex."""
+    that see them. Without mattes, every vertex. With `rest_torso` (seen from the head) they are
+    those of a person whose torso is at rest, and each frame's torso is straightened. One view
+    says little about depth: with a `surface`, what lies far before or behind it is left out."""
     points = places.reshape(-1, 3)
     inside, seen = torch.zeros(len(points)), torch.zeros(len(points))
     chosen = frames[:: max(1, len(frames) // _FRAMES)]
@@ -31,7 +40,11 @@ def hull(
         if alpha is None:
             return torch.ones(places.shape[:3], dtype=torch.bool)
         camera = take(track.cameras, index)
-        world = transform(track.expressions.world_from_head[index], points)
+        seen_points = points
+        if rest_torso is not None:
+            bend = torso_bend(take(track.expressions, index), rest_torso)
+            seen_points = straightened(points, invert_rigid(bend))
+        world = transform(track.expressions.world_from_head[index], seen_points)
         ahead = to_camera(camera, world)[:, 2] > 1e-3
         pixels = project(camera, world).nan_to_num(-1e9, -1e9, -1e9)
         size = pixels.new_tensor([camera.width, camera.height])
@@ -40,7 +53,29 @@ def hull(
         seen[visible] += 1
         inside[visible] += grown(torch.from_numpy(alpha) > 32)[at[:, 1], at[:, 0]].float()
     kept = (seen > 0) & (inside >= _SHARE * seen)
+    if surface is not None:
+        kept &= near_in_depth(points, surface)
     return spread(kept.view(places.shape[:3]))
+
+
+def near_in_depth(
+    points: Float[Tensor, "N 3"], surface: Float[Tensor, "V 3"]
+) -> Bool[Tensor, " N"]:
+    """Points not far before the nearest part of a surface (seen along z), nor far behind it all.
+
+    Beside the surface (hair, shoulders) the part of it at about the same height counts.
+    """
+    kept = torch.zeros(len(points), dtype=torch.bool)
+    low = surface[:, 2].amin() - _BEHIND
+    scale = points.new_tensor([1.0, 2.0])  # the same height counts for more than the same side
+    flat = surface[:, :2] * scale
+    for rows in torch.arange(len(points)).split(1 << 15):
+        part = points[rows]
+        away = torch.cdist(part[:, :2] * scale, flat)
+        close = away < away.amin(-1, keepdim=True) + _BESIDE
+        front = torch.where(close, surface[:, 2], -torch.inf).amax(-1)
+        kept[rows] = (part[:, 2] < front + _BEFORE) & (part[:, 2] > low)
+    return kept
 
 
 def grown(mask: Bool[Tensor, "H W"]) -> Bool[Tensor, "H W"]:

@@ -15,6 +15,7 @@ from likeness.core.rig import Identity
 from likeness.methods.nerfblendshape.field import Field, Shape
 from likeness.methods.nerfblendshape.occupancy import unit
 from likeness.nn.subject import Subject
+from likeness.ops.bend import straightened, torso_bend
 from likeness.ops.depth import depth_normals
 from likeness.ops.march import Samples, Stride, is_occupied, march
 from likeness.ops.rays import ray_box
@@ -39,6 +40,10 @@ class Walk:
     """Light left behind which drawing ends a ray."""
     clamp: bool = True
     """Keep expressions within the range of training."""
+    least: float = 10.0
+    """Density from which a cell counts as occupied; or the mean, if that is less."""
+    bend: bool = True
+    """Take the torso back to where it was at rest before the field is asked."""
 
     @property
     def stride(self) -> Stride:
@@ -68,6 +73,7 @@ class BlendAvatar(nn.Module):
     grid: Tensor
     hull: Tensor
     spread: Tensor
+    bends: Tensor
 
     def __init__(
         self,
@@ -81,14 +87,16 @@ class BlendAvatar(nn.Module):
         grid: Float[Tensor, "X Y Z"],
         hull: Tensor,
         spread: Float[Tensor, "S K"],
+        bends: Float[Tensor, "S 4 4"],
     ) -> None:
-        """`spread` are weights that training frames have, for probing what can be occupied."""
+        """`spread` are weights that training frames have, and `bends` of their torsos, for probing
+        what can be occupied."""
         super().__init__()
         self.walk, self.subject, self.field = walk, subject, field
         self.backdrop = nn.Parameter(backdrop.clone())
         for name, value in (
             ("box_from_head", box_from_head), ("mean", mean), ("axes", axes), ("grid", grid),
-            ("hull", hull), ("spread", spread),
+            ("hull", hull), ("spread", spread), ("bends", bends),
         ):  # fmt: skip
             self.register_buffer(name, value.clone())
 
@@ -98,7 +106,7 @@ class BlendAvatar(nn.Module):
         subject = Subject.from_state(
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
-        names = ("backdrop", "box_from_head", "mean", "axes", "grid", "hull", "spread")
+        names = ("backdrop", "box_from_head", "mean", "axes", "grid", "hull", "spread", "bends")
         field = Field(replace(shape, bases=state["axes"].shape[1]))
         made = cls(walk, subject, field, *(state[n] for n in names))
         made.load_state_dict(state)
@@ -130,6 +138,24 @@ class BlendAvatar(nn.Module):
         condition = self.subject.condition(expression, self.walk.clamp)
         return (condition - self.mean) @ self.axes
 
+    def bend(self, expression: Expression) -> Float[Tensor, "*b 4 4"] | None:
+        """How the torso is straightened; None where it counts as part of the head."""
+        if not self.walk.bend:
+            return None
+        return torso_bend(expression, self.subject.rest_torso)
+
+    def asked(
+        self, places: Float[Tensor, "N 3"], bend: Tensor | None, head: Int[Tensor, " N"] | None
+    ) -> Float[Tensor, "N 3"]:
+        """Places in the cube's frame as the field knows them: in the unit cube, the torso at
+        rest. `bend` is one, or one for each head."""
+        if bend is not None:
+            turn, shift = self.box_from_head[:, :3], self.box_from_head[:, 3]
+            in_head = (places - shift) @ torch.linalg.inv(turn).mT
+            each = bend if head is None or bend.dim() == 2 else bend[head]
+            places = straightened(in_head, each) @ turn.mT + shift
+        return unit(places, self.box).clamp(0, 1)
+
     def rays(
         self, camera: Camera, expression: Expression, pixels: Float[Tensor, "R 2"], head: int = 0
     ) -> Rays:
@@ -153,16 +179,20 @@ class BlendAvatar(nn.Module):
         """Where there may be something. A grid that was never measured is all of one value, and
         none of it empty."""
         even = bool((self.grid == self.grid.flatten()[0]).all())
-        return is_occupied(self.grid, mean=0.0 if even else None)
+        return is_occupied(self.grid, self.walk.least, 0.0 if even else None)
 
     def forward(
-        self, rays: Rays, blend: Float[Tensor, "B K"], jitter: Float[Tensor, "R J"] | None = None
+        self,
+        rays: Rays,
+        blend: Float[Tensor, "B K"],
+        jitter: Float[Tensor, "R J"] | None = None,
+        bend: Float[Tensor, "B 4 4"] | None = None,
     ) -> Composite:
         """Colour (premultiplied) and opacity of rays, with gradients."""
         walked = self.samples(rays, jitter)
         direction, head = rays.directions[walked.ray], rays.head[walked.ray]
         places = rays.origins[walked.ray] + walked.t[:, None] * direction
-        points = unit(places, self.box).clamp(0, 1)
+        points = self.asked(places, bend, head)
         lit, offsets = self._lit(points, blend, head, walked)
         density, colour = self.field(points[lit], direction[lit], blend, head[lit])
         return composite_packed(
@@ -184,7 +214,7 @@ class BlendAvatar(nn.Module):
         return lit, torch.nn.functional.pad(counts.cumsum(0), (1, 0))
 
     @torch.no_grad()
-    def draw(self, rays: Rays, blend: Float[Tensor, "B K"]) -> Progress:
+    def draw(self, rays: Rays, blend: Float[Tensor, "B K"], bend: Tensor | None = None) -> Progress:
         """The same without gradients, in rounds: rays behind which no light is left stop early."""
         walked, count = self.samples(rays), len(rays.origins)
         zero = rays.origins.new_zeros(count)
@@ -194,12 +224,19 @@ class BlendAvatar(nn.Module):
         state = Progress(values, zero, zero.clone(), alive)
         step = 0
         while bool((live := (state.alive & (lengths > step)).nonzero()[:, 0]).numel()):
-            state = self._round(rays, blend, walked, live, step, state)
+            state = self._round(rays, blend, bend, walked, live, step, state)
             step += _ROUND
         return state
 
     def _round(
-        self, rays: Rays, blend: Tensor, walked: Samples, live: Tensor, first: int, so_far: Progress
+        self,
+        rays: Rays,
+        blend: Tensor,
+        bend: Tensor | None,
+        walked: Samples,
+        live: Tensor,
+        first: int,
+        so_far: Progress,
     ) -> Progress:
         """The next few samples of the rays `live`."""
         slots = first + torch.arange(_ROUND, device=live.device)
@@ -211,7 +248,7 @@ class BlendAvatar(nn.Module):
         direction = rays.directions[ray]
         places = rays.origins[ray] + walked.t[sample, None] * direction
         density, colour = self.field(
-            unit(places, self.box).clamp(0, 1), direction, blend, rays.head[ray]
+            self.asked(places, bend, rays.head[ray]), direction, blend, rays.head[ray]
         )
 
         def padded(x: Tensor) -> Tensor:
@@ -243,12 +280,12 @@ class BlendAvatar(nn.Module):
             ]
             parts = {n: [getattr(v, n) for v in views] for n in Picture.BATCHED}
             return Picture(**{n: torch.stack(p) for n, p in parts.items()})
-        blend = self.blend(expression)[None]
+        blend, bend = self.blend(expression)[None], self.bend(expression)
         rows = []
         pixels = pixel_grid(camera)
         for block in pixels.split(_BLOCK):
             rays = self.rays(camera, expression, block)
-            seen = self.draw(rays, blend)
+            seen = self.draw(rays, blend, bend)
             far = seen.depth / seen.opacity.clamp(min=1e-6) / self.scale
             rows.append(torch.cat([seen.values, seen.opacity[:, None], far[:, None]], -1))
         picture = torch.cat(rows).view(camera.height, camera.width, 5)
@@ -269,9 +306,11 @@ class BlendAvatar(nn.Module):
         """Density per metre and colour as seen from the front, at world points."""
         head = transform(invert_rigid(expression.world_from_head), points)
         turn = self.box_from_head[:, :3]
-        places = unit(head @ turn.mT + self.box_from_head[:, 3], self.box)
+        within_cube = head @ turn.mT + self.box_from_head[:, 3]
+        places = unit(within_cube, self.box)
         front = torch.nn.functional.normalize(-turn[:, 2], dim=0).expand_as(places)
-        density, colour = self.field(places, front, self.blend(expression)[None])
+        known = self.asked(within_cube, self.bend(expression), None)
+        density, colour = self.field(known, front, self.blend(expression)[None])
         inside = ((places >= 0) & (places <= 1)).all(-1)
         last = torch.tensor(self.grid.shape, device=places.device) - 1
         vertex = (places * last + 0.5).long().clamp(min=0)

@@ -29,6 +29,8 @@ class Shape:
     colour_depth: int = 1
     gain: float = 1.0
     """What densities are multiplied by: a cube this small asks for large ones."""
+    shift: float = 0.0
+    """Taken from what becomes density: above 0 the field starts as thin mist, not as a wall."""
 
     @property
     def layout(self) -> HashLayout:
@@ -73,7 +75,7 @@ class Field(nn.Module):
     ) -> tuple[Float[Tensor, " N"], Float[Tensor, "N G"]]:
         """Densities, and the features that colour is made of."""
         out = self.inner(self.tables(points, blend, which))
-        return self.shape.gain * F.softplus(out[:, 0]), out[:, 1:]
+        return self.shape.gain * F.softplus(out[:, 0] - self.shape.shift), out[:, 1:]
 
 
 def load_flat(network: MLP, flat: Float[Tensor, " P"], where: str) -> None:

@@ -19,17 +19,20 @@ from likeness.core.regions import HEAD_REGIONS, REGION
 from likeness.core.track import Track
 from likeness.methods.nerfblendshape.avatar import HALF, BlendAvatar, Walk
 from likeness.methods.nerfblendshape.field import Field, Shape
-from likeness.methods.nerfblendshape.occupancy import measured
+from likeness.methods.nerfblendshape.occupancy import measured, unit
 from likeness.methods.nerfblendshape.patches import PATCH, patch_pixels
 from likeness.nn.subject import subject_of
+from likeness.ops.bend import straightened, torso_bend
 from likeness.ops.image import perceptual
 from likeness.ops.march import vertex_places
+from likeness.rigs import RIGS
 from likeness.training.adam import Adam
 from likeness.training.frames import clean_backdrop, matte_of, trainable_frames
 from likeness.training.hull import hull
 
 _BEHIND = 0.05  # the backdrop is learned only where the matte is below this
 _MIDDLE = (0.0, -0.08, -0.06)  # of head and shoulders, seen from between the eyes, in metres
+_CUBE = torch.tensor([[-HALF] * 3, [HALF] * 3])
 _JITTER = 64  # random numbers per ray
 _MOUTH = tuple(REGION[n] for n in ("lips", "mouth", "teeth", "tongue"))
 _HEAD = tuple(REGION[n] for n in HEAD_REGIONS)
@@ -78,6 +81,10 @@ class NerfBlendShape:
     """Features handed from density to colour."""
     gain: float = 100.0
     """What densities are multiplied by; above 1, surfaces form sooner."""
+    shift: float = 4.0
+    """What densities start below, before they are made positive: thin mist rather than a wall."""
+    least: float = 1.0
+    """Density, in the cube's unit, from which a place counts as occupied; or the mean, if less."""
     cells: int = 64
     """Cells of the occupancy grid along a side."""
     reach: float = 0.3
@@ -92,8 +99,10 @@ class NerfBlendShape:
     """Weight of the matte in the first part of training."""
     mask_until: float = 0.3
     """Where that part ends, as a share of all steps."""
+    patch_share: float = 0.2
+    """Share of the steps that look at a patch of one frame instead of single pixels of several."""
     patches_from: float = 0.6
-    """From when on every other step looks at patches and compares them perceptually; 1 never."""
+    """From when on patches are compared perceptually; 1 never."""
     perceptual: float = 0.1
     """Weight of that comparison, and of L1 on such patches."""
     sparsity: float = 0.0
@@ -106,8 +115,14 @@ class NerfBlendShape:
     """What the rate is multiplied by in the end."""
     patch_columns: str = "intended"
     """intended; or released, where a patch's column is left to chance."""
-    torso: bool = True
+    torso: bool = False
     """Let the blend hear how the torso moves against the head."""
+    bend: bool = True
+    """Ask the field for shoulders where they are at rest; the paper lets them swing."""
+    small: float = 0.05
+    """Principal directions with less spread than this count as noise and stay small."""
+    basis_share: float = 0.1
+    """The learning rate of the tables of bases against that of the neutral one."""
     clamp: bool = True
     """Keep expressions within the range of training."""
     learn_backdrop: bool = True
@@ -130,12 +145,12 @@ class NerfBlendShape:
             raise BadInput(f"cells={self.cells} or reach={self.reach} is out of range.")
 
     def walk(self) -> Walk:
-        return Walk(cells=self.cells, clamp=self.clamp)
+        return Walk(cells=self.cells, clamp=self.clamp, bend=self.bend, least=self.least)
 
     def shape(self, bases: int) -> Shape:
         return Shape(
             bases, self.levels, self.features, 16, self.finest, self.log2_size,
-            self.width, self.depth, self.geometry, gain=self.gain,
+            self.width, self.depth, self.geometry, gain=self.gain, shift=self.shift,
         )  # fmt: skip
 
     def build(self, capture: Capture, track: Track) -> BlendAvatar:
@@ -145,22 +160,44 @@ class NerfBlendShape:
         seen = subject.condition(chosen)
         mean, axes = self._bases(seen)
         blends = (seen - mean) @ axes
-        box_from_head = self.placed()
-        vertices = self.cells + 1
-        box = torch.tensor([[-HALF] * 3, [HALF] * 3])
-        grid = torch.full((vertices,) * 3, 1e-3)
-        kept = torch.ones((vertices,) * 3, dtype=torch.bool)
-        if self.carve:
-            places = vertex_places((vertices, vertices, vertices), box)
-            turn, shift = box_from_head[:, :3], box_from_head[:, 3]
-            kept = hull(capture, track, frames, (places - shift) @ torch.linalg.inv(turn).mT)
-            grid = torch.where(kept, grid, 0.0) if bool(kept.any()) else grid
+        bends = torso_bend(chosen, subject.rest_torso)
         generator = Generator().manual_seed(self.seed)
+        rows = self._probed(len(blends), generator)
+        none, still = torch.zeros_like(blends[:1]), torch.eye(4)[None]
+        spread = torch.cat([none, blends[rows] if self.probes else torch.diag(blends.amax(0))])
+        moved = bends[rows] if self.probes else still.expand(len(spread) - 1, 4, 4)
         field = Field(self.shape(axes.shape[1]), generator)
-        return BlendAvatar(
-            self.walk(), subject, field, clean_backdrop(capture, track), box_from_head, mean, axes,
-            grid, kept, self._probes(blends, generator),
+        made = BlendAvatar(
+            self.walk(), subject, field, clean_backdrop(capture, track), self.placed(), mean, axes,
+            *self._carved(capture, track, frames, subject.rest_torso, moved), spread,
+            torch.cat([still, moved]),
         )  # fmt: skip
+        return made
+
+    def _carved(
+        self, capture: Capture, track: Track, frames: list[int], rest_torso: Tensor, bends: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The grid before training, and where anything can ever be: the hull of the mattes, in
+        any of the torso's bends."""
+        sides = (self.cells + 1,) * 3
+        kept = torch.ones(sides, dtype=torch.bool)
+        grid = torch.full(sides, 1e-3)
+        if not self.carve:
+            return grid, kept
+        places = vertex_places(sides, _CUBE)
+        turn, shift = self.placed()[:, :3], self.placed()[:, 3]
+        head = (places - shift) @ torch.linalg.inv(turn).mT
+        skin = skin_of(track)
+        if not self.bend:
+            kept = hull(capture, track, frames, head, surface=skin)
+        else:
+            still = hull(capture, track, frames, head, rest_torso, skin)
+            kept = still.clone()
+            for bend in bends:
+                at = unit((straightened(head, bend) @ turn.mT + shift).view(-1, 3), _CUBE)
+                vertex = (at.clamp(0, 1) * self.cells + 0.5).long()
+                kept |= still[tuple(vertex.unbind(-1))].view(sides)
+        return torch.where(kept, grid, 0.0) if bool(kept.any()) else grid, kept
 
     def _bases(self, seen: Float[Tensor, "T C"]) -> tuple[Tensor, Tensor]:
         """The condition's middle and its principal directions, each of unit spread."""
@@ -171,7 +208,7 @@ class NerfBlendShape:
         _, spread, axes = torch.linalg.svd(seen - mean, full_matrices=False)
         count = min(self.bases, int((spread > 1e-4 * spread[0]).sum()))
         deviation = spread[:count] / max(len(seen) - 1, 1) ** 0.5
-        return mean, axes[:count].mT / deviation.clamp(min=1e-6)
+        return mean, axes[:count].mT / deviation.clamp(min=self.small)
 
     def placed(self) -> Float[Tensor, "3 4"]:
         """The cube's frame from the head's. The authors': axes (y, z, x), lengths times 0.33."""
@@ -181,16 +218,12 @@ class NerfBlendShape:
         turn = torch.eye(3) * (HALF / self.reach)
         return torch.cat([turn, -(turn @ torch.tensor(_MIDDLE))[:, None]], -1)
 
-    def _probes(self, blends: Float[Tensor, "T K"], generator: Generator) -> Tensor:
-        """Weights with which places can be occupied: none, and some of training's."""
-        none = torch.zeros_like(blends[:1])
-        if self.probes == 0:
-            return torch.cat([none, torch.diag(blends.amax(0))])
-        chosen = torch.randperm(len(blends), generator=generator)[: self.probes]
-        return torch.cat([none, blends[chosen]])
+    def _probed(self, count: int, generator: Generator) -> Tensor:
+        """Training frames whose weights and bends the grid is measured with, in turn."""
+        return torch.randperm(count, generator=generator)[: 8 * self.probes]
 
     def batches(self, capture: Capture, track: Track, generator: Generator) -> Iterator[View]:
-        """Pixels of drawn frames. Every other view is of patches; `losses` knows when to use it."""
+        """Pixels of drawn frames, some of them patches; `losses` knows what to do with those."""
         frames = trainable_frames(capture, track)
         while True:
             order = torch.randperm(len(frames), generator=generator)
@@ -201,7 +234,7 @@ class NerfBlendShape:
     def view(self, capture: Capture, track: Track, chosen: list[int], generator: Generator) -> View:
         height, width = track.cameras.height, track.cameras.width
         large = min(height, width) > PATCH + 2
-        patch = large and bool(torch.rand((), generator=generator) < 0.5)
+        patch = large and bool(torch.rand((), generator=generator) < self.patch_share)
         if patch:
             chosen = chosen[:1]
             flat = self._patch(capture, track, chosen, generator)
@@ -245,7 +278,7 @@ class NerfBlendShape:
         tables, field = avatar.field.tables, avatar.field
         networks = [*field.inner.parameters(), *field.outer.parameters()]
         groups = [
-            {"params": [tables.basis], "lr": self.rate, "share": 1.0},
+            {"params": [tables.basis], "lr": self.rate, "share": self.basis_share},
             {"params": [tables.neutral], "lr": self.rate, "share": 1.0},
             {"params": networks, "lr": self.rate, "share": self.network_share},
         ]
@@ -264,7 +297,8 @@ class NerfBlendShape:
             torch.cat([p.directions for p in parts]),
             torch.cat([p.head for p in parts]),
         )
-        seen = avatar(rays, avatar.blend(view.expression), view.jitter)
+        bend = avatar.bend(view.expression)
+        seen = avatar(rays, avatar.blend(view.expression), view.jitter, bend)
         flat = view.flat.flatten()
         behind = avatar.backdrop.reshape(-1, 3)[flat]
         matte = view.alpha.flatten()
@@ -290,8 +324,7 @@ class NerfBlendShape:
             group["lr"] = self.rate * group["share"] * decay
         if self._measures(step):
             generator = Generator().manual_seed(self.seed * 1_000_003 + step)
-            where = avatar.hull if self.carve else None
-            grid = measured(avatar.field, avatar.grid, avatar.spread, generator, avatar.box, where)
+            grid = measured(avatar, generator, self.carve, self.probes)
             avatar.grid.copy_(torch.where(avatar.hull, grid, 0.0) if self.carve else grid)
 
     def _measures(self, step: int) -> bool:
@@ -302,6 +335,14 @@ class NerfBlendShape:
     def restore(self, state: dict[str, Tensor]) -> BlendAvatar:
         """The avatar out of its own tensors alone."""
         return BlendAvatar.from_state(self.walk(), self.shape(0), state)
+
+
+def skin_of(track: Track) -> Float[Tensor, "V 3"] | None:
+    """The rig's vertices at rest, in the frame of the head; None for rigs that are not ours."""
+    if track.rig not in RIGS:
+        return None
+    rig = RIGS.load(track.rig)()
+    return rig.pose(track.identity, rig.neutral()).vertices
 
 
 def region_box(regions: np.ndarray | None, labels: tuple[int, ...]) -> list[int] | None:
@@ -334,5 +375,6 @@ def paper() -> NerfBlendShape:
         log2_size=14, width=64, depth=4, geometry=64, cells=128, reach=0, probes=0,
         measure_every=1000, carve=False, mask=1.0, mask_until=0.1, patches_from=0.5,
         sparsity=1.0, rate=1e-3, network_share=1.0, decay=0.1, gain=1.0,
-        torso=False, learn_backdrop=False,
+        torso=False, learn_backdrop=False, bend=False, small=1e-6, basis_share=1.0,
+        shift=0.0, least=10.0, patch_share=0.5,
     )  # fmt: skip

@@ -83,6 +83,7 @@ def restored(
         torch.zeros(0, 0, 3) if backdrop is None else backdrop,
         placed(settings), torch.zeros(bases), torch.eye(bases), grid,
         torch.ones_like(grid, dtype=torch.bool), torch.diag(subject.high.nan_to_num(1, 1, 1)),
+        torch.eye(4).expand(bases, 4, 4),
     )  # fmt: skip
     return settings, avatar
 
