@@ -14,8 +14,9 @@ from likeness.core.expression import Expression
 from likeness.core.geometry import invert_rigid, transform
 from likeness.core.rig import Identity
 from likeness.methods.nerface.network import Field, Shape
-from likeness.methods.nerface.rendering import HALF, Rays, look_twice, narrowed
+from likeness.methods.nerface.rendering import HALF, Asked, Rays, look_twice, narrowed
 from likeness.nn.subject import Subject
+from likeness.ops.bend import straightened, torso_bend
 from likeness.ops.depth import depth_normals
 from likeness.training.hull import within
 
@@ -43,6 +44,8 @@ class Drawing:
     """What conditions are multiplied by."""
     clamp: bool = True
     """Keep conditions within the range of training."""
+    bend: bool = True
+    """Take the torso back to where it was at rest before the fields are asked."""
     latent: str = "mean"
     """Code of frames that were not trained on: mean, zero, or the number of a training frame."""
 
@@ -151,7 +154,22 @@ class NerfaceAvatar(nn.Module):
             seen_from = torch.stack([directions[:, 2], near, far], -1)
         start, along = (origins - self.centre) * self.scale, directions * self.scale
         rays = Rays(start, along, seen_from, near, far)
-        return rays if self.known is None else narrowed(rays, self.known)
+        if self.known is None:
+            return rays
+        return narrowed(rays, self.known, self.asked(expression))
+
+    def asked(self, expression: Expression) -> Asked | None:
+        """Where the fields are asked, in their own units: where the torso was at rest."""
+        if not self.drawing.bend:
+            return None
+        bend = torso_bend(expression, self.subject.rest_torso)
+
+        def straight(points: Tensor) -> Tensor:
+            return (
+                straightened(points / self.scale + self.centre, bend) - self.centre
+            ) * self.scale
+
+        return straight
 
     @property
     def known(self) -> Tensor | None:
@@ -176,7 +194,7 @@ class NerfaceAvatar(nn.Module):
         for block in rays.split(_BLOCK):
             _, seen = look_twice(
                 self.coarse, self.fine, block, condition, torch.zeros_like(block.origins), counts,
-                inverse=self.drawing.inverse, hull=self.known,
+                inverse=self.drawing.inverse, hull=self.known, asked=self.asked(expression),
             )  # fmt: skip
             weights = seen.composite.weights[:, :-1]
             depth = (weights * seen.z[:, :-1]).sum(-1) / weights.sum(-1).clamp(min=1e-6)
@@ -194,6 +212,8 @@ class NerfaceAvatar(nn.Module):
         field = self.coarse if self.fine is None else self.fine
         head = transform(invert_rigid(expression.world_from_head), points)
         places = (head - self.centre) * self.scale
+        asked = self.asked(expression)
+        places = places if asked is None else asked(places)
         front = torch.zeros_like(points)
         front[:, 2] = -1
         colour, density = field.at(places, front, self.condition(expression))

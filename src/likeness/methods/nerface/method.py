@@ -21,6 +21,7 @@ from likeness.methods.nerface.avatar import Drawing, NerfaceAvatar
 from likeness.methods.nerface.network import Field, Shape
 from likeness.methods.nerface.rendering import HALF, Draws, look_twice
 from likeness.nn.subject import subject_of
+from likeness.rigs.rest import rest_surface
 from likeness.training.adam import Adam
 from likeness.training.frames import clean_backdrop, matte_of, trainable_frames
 from likeness.training.hull import hull
@@ -104,8 +105,10 @@ class Nerface:
     """First samples even in 1 / distance."""
     latent: str = "mean"
     """Code of new frames: mean, zero, or the number of a training frame."""
-    torso: bool = True
+    torso: bool = False
     """Let the fields hear how the torso moves against the head."""
+    bend: bool = True
+    """Ask the fields for shoulders where they are at rest; the paper lets them swing."""
     learn_backdrop: bool = True
     """Whether the backdrop is refined too."""
     seed: int = 0
@@ -127,7 +130,7 @@ class Nerface:
     def drawing(self) -> Drawing:
         names = (
             "coarse", "fine", "near", "far", "reach", "direction", "inverse", "expression_scale",
-            "clamp", "latent",
+            "clamp", "latent", "bend",
         )  # fmt: skip
         return Drawing(**{name: getattr(self, name) for name in names})
 
@@ -152,17 +155,28 @@ class Nerface:
         middle = torch.zeros(3) if self.near is not None else torch.tensor(_MIDDLE)
         scale = torch.tensor(1.0 if self.near is not None else 0.5 / self.reach)
         codes, backdrop = torch.zeros(len(frames), self.codes), clean_backdrop(capture, track)
-        kept = self._hull(capture, track, frames, middle, scale) if self.carve else None
+        kept = None
+        if self.carve:
+            kept = self._hull(capture, track, frames, middle, scale, subject.rest_torso)
         return NerfaceAvatar(
             self.drawing(), subject, coarse, fine, codes, backdrop, middle, scale, kept
         )
 
     def _hull(
-        self, capture: Capture, track: Track, frames: list[int], middle: Tensor, scale: Tensor
+        self,
+        capture: Capture,
+        track: Track,
+        frames: list[int],
+        middle: Tensor,
+        scale: Tensor,
+        rest_torso: Tensor,
     ) -> Tensor:
         axis = torch.linspace(-HALF, HALF, _CELLS)
         places = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1)
-        return hull(capture, track, frames, places / scale + middle)
+        still = rest_torso if self.bend else None
+        return hull(
+            capture, track, frames, places / scale + middle, still, rest_surface(track.identity)
+        )
 
     def batches(self, capture: Capture, track: Track, generator: Generator) -> Iterator[View]:
         """Frames in a drawn order, each with drawn pixels, most of them in the head's box."""
@@ -215,6 +229,7 @@ class Nerface:
         first, second = look_twice(
             avatar.coarse, avatar.fine, rays, avatar.condition(view.expression, code), backdrop,
             (self.coarse, self.fine), view.draws, self.noise, self.inverse, avatar.known,
+            avatar.asked(view.expression),
         )  # fmt: skip
         losses = {"coarse": (first.rgb - view.rgb).square().mean()}
         if second is not first:
@@ -255,8 +270,7 @@ def paper() -> Nerface:
     return Nerface(
         steps=400_000, rays=2048, coarse=64, fine=64, width=256, colour_width=128, octaves=10,
         near=0.2, far=0.8, rate=5e-4, decay=0.1, decay_steps=250_000, clamp=False, mask=0.0,
-        carve=False,
-        torso=False, learn_backdrop=False,
+        carve=False, torso=False, bend=False, learn_backdrop=False,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Rays through a coarse and a fine field, the backdrop as their last sample."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +15,10 @@ from likeness.training.hull import within
 HALF = 0.7
 """Half the cube a hull fills, in the units of the field."""
 _LOOKS = 48  # places at which a ray asks a hull where to begin and end
+
+
+Asked = Callable[[Tensor], Tensor]
+"""Where the field is asked about places: elsewhere, when the torso has moved."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,10 +77,12 @@ def look(
     backdrop: Float[Tensor, "R 3"] | None,
     noise: Float[Tensor, "R S"] | None = None,
     hull: Bool[Tensor, "X Y Z"] | None = None,
+    asked: Asked | None = None,
 ) -> Seen:
     """One pass over given distances. The last sample of a ray is opaque and shows the backdrop, or
     without one what the field has there. Outside of a hull there is nothing, and nothing asked."""
     points = rays.origins[:, None] + rays.directions[:, None] * z[..., None]
+    points = points if asked is None else asked(points)
     if hull is None:
         raw, density = field(points, rays.seen_from, condition)
     else:
@@ -101,25 +108,26 @@ def look_twice(
     noise: float = 0.0,
     inverse: bool = False,
     hull: Bool[Tensor, "X Y Z"] | None = None,
+    asked: Asked | None = None,
 ) -> tuple[Seen, Seen]:
     """Evenly spaced samples first, then those and as many more where something was seen."""
     jitter = None if draws is None else draws.coarse
     z = stratified(rays.near, rays.far, counts[0], jitter, inverse)
     bumps = None if draws is None or noise == 0 else noise * draws.coarse_noise
-    first = look(coarse, rays, z, condition, backdrop, bumps, hull)
+    first = look(coarse, rays, z, condition, backdrop, bumps, hull, asked)
     if fine is None or counts[1] == 0:
         return first, first
     jitter = None if draws is None else draws.fine
     z = refine(z, first.composite.weights.detach(), counts[1], jitter)
     bumps = None if draws is None or noise == 0 else noise * draws.fine_noise
-    return first, look(fine, rays, z, condition, backdrop, bumps, hull)
+    return first, look(fine, rays, z, condition, backdrop, bumps, hull, asked)
 
 
-def narrowed(rays: Rays, hull: Bool[Tensor, "X Y Z"]) -> Rays:
+def narrowed(rays: Rays, hull: Bool[Tensor, "X Y Z"], asked: Asked | None = None) -> Rays:
     """Rays that begin and end where they meet a hull; those that miss it keep a point's length."""
     even = stratified(rays.near, rays.far, _LOOKS)
     points = rays.origins[:, None] + rays.directions[:, None] * even[..., None]
-    met = within(points, hull, HALF)
+    met = within(points if asked is None else asked(points), hull, HALF)
     step = (rays.far - rays.near) / (_LOOKS - 1)
     first = torch.where(met, even, torch.inf).amin(-1) - step
     last = torch.where(met, even, -torch.inf).amax(-1) + step

@@ -25,7 +25,7 @@ from likeness.nn.subject import subject_of
 from likeness.ops.bend import straightened, torso_bend
 from likeness.ops.image import perceptual
 from likeness.ops.march import vertex_places
-from likeness.rigs import RIGS
+from likeness.rigs.rest import rest_surface
 from likeness.training.adam import Adam
 from likeness.training.frames import clean_backdrop, matte_of, trainable_frames
 from likeness.training.hull import hull
@@ -187,7 +187,7 @@ class NerfBlendShape:
         places = vertex_places(sides, _CUBE)
         turn, shift = self.placed()[:, :3], self.placed()[:, 3]
         head = (places - shift) @ torch.linalg.inv(turn).mT
-        skin = skin_of(track)
+        skin = rest_surface(track.identity)
         if not self.bend:
             kept = hull(capture, track, frames, head, surface=skin)
         else:
@@ -335,14 +335,6 @@ class NerfBlendShape:
     def restore(self, state: dict[str, Tensor]) -> BlendAvatar:
         """The avatar out of its own tensors alone."""
         return BlendAvatar.from_state(self.walk(), self.shape(0), state)
-
-
-def skin_of(track: Track) -> Float[Tensor, "V 3"] | None:
-    """The rig's vertices at rest, in the frame of the head; None for rigs that are not ours."""
-    if track.rig not in RIGS:
-        return None
-    rig = RIGS.load(track.rig)()
-    return rig.pose(track.identity, rig.neutral()).vertices
 
 
 def region_box(regions: np.ndarray | None, labels: tuple[int, ...]) -> list[int] | None:
