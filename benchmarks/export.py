@@ -44,7 +44,7 @@ def head_of(splats: int, motion: Motion) -> SplatAvatar:
     rig = clay()
     surface = bake(rig, rig.rest())
     rest = RestPose(torch.eye(4), torch.eye(4))
-    seen = features(motion.expressions, rest, 0)
+    seen = features(motion.expressions, rest, 0, 0)
     faces = torch.randint(len(surface.triangles), (splats,), generator=g)
     weights = torch.rand(splats, 3, generator=g)
     avatar = SplatAvatar(

@@ -44,7 +44,7 @@ def avatar(motion):
     moment = take(motion.expressions, 0)
     torso = torch.linalg.inv(moment.world_from_head) @ moment.world_from_torso
     rest = RestPose(moment.world_from_head, torso)
-    seen = features(motion.expressions, rest, 0)
+    seen = features(motion.expressions, rest, 0, 0)
     faces = torch.randint(len(surface.triangles), (COUNT,), generator=g)
     weights = torch.rand(COUNT, 3, generator=g) + 0.1
     head = SplatAvatar(

@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
         "clay", torch.rand(6, 52), moments.joints, moments.world_from_head, moments.world_from_head
     )
     rest = RestPose(torch.eye(4), torch.eye(4))
-    seen = features(moments, rest, 0)
+    seen = features(moments, rest, 0, 0)
     faces = surface.triangles[torch.randint(len(surface.triangles), (60,))]
     third = torch.full((60, 3), 1 / 3)
     place = torch.rand(60, 2)
