@@ -1,0 +1,245 @@
+"""Eyelids and gaze, measured in the pictures.
+
+A face mesh's lids close less than the person's do, most of all on faces unlike those it was
+trained on. Here each clip is its own teacher: where the mesh says "between the lids" most of the
+time are this person's eye colours, around it are their skin's, and how much of an eye shows is
+read from every picture. The mesh's own gap counts by how clearly it tells blinks from noise.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+from scipy import ndimage
+
+from likeness.core.rig import Identity
+from likeness.rigs.linear import LinearRig
+from likeness.trackers.solve import Solution
+
+_WIDE, _HIGH = 64, 40  # pixels of a patch
+_SPAN = 1.6  # eye widths across a patch
+_EYE = _WIDE / _SPAN  # pixels of a patch between the corners
+_BINS = 14
+_CLOSED = 0.12  # of the open gap: the lashes of a closed eye, when no blink is seen
+_SLACK = 0.08  # of the gap; smaller narrowings are not blinks
+_OFFSET = np.radians([8.0, 10.0])  # sideways, up: at most this much is our zero being off
+
+# Right eye, then left: the loop around the opening, first corner towards the picture's left.
+RIMS = np.array([
+    (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
+    (362, 398, 384, 385, 386, 387, 388, 466, 263, 249, 390, 373, 374, 380, 381, 382),
+])  # fmt: skip
+_IRISES = (468, 473)
+SIDES = ("Right", "Left")
+
+
+@dataclass(frozen=True, eq=False)
+class EyePatches:
+    """Both eyes of every frame, upright, a fixed number of pixels wide.
+
+    `places` is (origin, step right, step down) in pixels of the picture; NaN without a face.
+    """
+
+    pictures: UInt8[np.ndarray, "T 2 40 64 3"]
+    places: Float[np.ndarray, "T 2 3 2"]
+
+    @staticmethod
+    def empty(count: int) -> "EyePatches":
+        return EyePatches(
+            np.zeros((count, 2, _HIGH, _WIDE, 3), np.uint8),
+            np.full((count, 2, 3, 2), np.nan, np.float32),
+        )
+
+    def look(self, index: int, picture: np.ndarray, points: np.ndarray) -> None:
+        """Cut one frame's eyes out."""
+        image = Image.fromarray(picture)
+        for eye, rim in enumerate(RIMS):
+            first, last = points[rim[0], :2], points[rim[8], :2]
+            right = (last - first) * _SPAN / _WIDE
+            down = np.array([-right[1], right[0]])
+            origin = 0.5 * (first + last) - right * _WIDE / 2 - down * _HIGH / 2
+            affine = (right[0], down[0], origin[0], right[1], down[1], origin[1])
+            self.places[index, eye] = origin, right, down
+            self.pictures[index, eye] = np.asarray(
+                image.transform(
+                    (_WIDE, _HIGH),
+                    Image.Transform.AFFINE,
+                    tuple(float(v) for v in affine),
+                    Image.Resampling.BILINEAR,
+                )
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What one eye shows: heights in patch pixels, the iris in pixels of the picture."""
+
+    gap: Float[np.ndarray, " T"]
+    mesh_gap: Float[np.ndarray, " T"]
+    iris: Float[np.ndarray, "T 2"]
+
+
+def eye_coefficients(
+    rig: LinearRig, patches: EyePatches, points: np.ndarray, solution: Solution, centre: np.ndarray
+) -> dict[str, Float[np.ndarray, " T"]]:
+    """The rig's blink and eyeLook coefficients, from pictures and a first account of the pose.
+
+    Frames without a face take the nearest frame's values by interpolation.
+    """
+    seen = [_read(patches, points, eye) for eye in range(2)]
+    depth = solution.translation[:, 2].numpy() / solution.focal
+    gaze = [_gaze(rig, solution, s.iris, centre, side) for s, side in zip(seen, SIDES, strict=True)]
+    pitch = np.arctan2(solution.rotation[:, 1, 2].numpy(), -solution.rotation[:, 2, 2].numpy())
+    step = np.linalg.norm(patches.places[:, :, 2], axis=-1)
+    lids = [
+        _opening(s.gap * step[:, e] * depth, s.mesh_gap * step[:, e] * depth)
+        for e, s in enumerate(seen)
+    ]
+    open_enough = np.stack(lids) > 0.5
+    look = _together(np.stack(gaze), open_enough)
+    values: dict[str, np.ndarray] = {}
+    for eye, side in enumerate(SIDES):
+        lid = _uncoupled(lids[eye], np.stack([look[:, 1], pitch], -1))
+        values[f"eyeBlink{side}"] = np.clip((1 - lid - _SLACK) / (1 - _SLACK), 0, 1)
+        for name, angle in (
+            ("Out", look[:, 0] if side == "Left" else -look[:, 0]),
+            ("In", -look[:, 0] if side == "Left" else look[:, 0]),
+            ("Up", look[:, 1]),
+            ("Down", -look[:, 1]),
+        ):
+            full = float(rig.shape_joints[rig.shape_names.index(f"eyeLook{name}{side}")].norm())
+            values[f"eyeLook{name}{side}"] = np.clip(angle / full, 0, 1)
+    return {name: _continued(curve) for name, curve in values.items()}
+
+
+def _read(patches: EyePatches, points: np.ndarray, eye: int) -> Seen:
+    pictures, places = patches.pictures[:, eye], patches.places[:, eye]
+    rim = points[:, RIMS[eye], :2]
+    steps = np.nan_to_num(places[:, 1:], nan=1.0)
+    steps[:, 1] += 1e-6
+    inverse = np.linalg.pinv(steps.swapaxes(-1, -2))
+    poly = (rim - places[:, None, 0]) @ inverse.swapaxes(-1, -2)
+    mesh_gap = (poly[:, 10:15, 1] - poly[:, 6:1:-1, 1]).mean(-1)
+    shows, darkness = _showing(pictures, poly, mesh_gap)
+    gap = shows.sum((1, 2)) / _EYE
+    y, x = np.mgrid[:_HIGH, :_WIDE] + 0.5
+    dark = shows * darkness + 1e-6
+    total = dark.sum((1, 2))
+    middle = np.stack([(dark * x).sum((1, 2)), (dark * y).sum((1, 2))], -1) / total[:, None]
+    iris = places[:, 0] + (middle[:, None] @ places[:, 1:])[:, 0]
+    iris = 0.5 * (iris + points[:, _IRISES[eye], :2])
+    return Seen(np.where(np.isfinite(mesh_gap), gap, np.nan), mesh_gap, iris)
+
+
+def _showing(
+    pictures: np.ndarray, poly: np.ndarray, mesh_gap: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Per pixel how surely it is eye, not lid, and how much darker than skin it is."""
+    y, x = np.mgrid[:_HIGH, :_WIDE] + 0.5
+    typical = np.nanmedian(poly, 0)
+    middle = typical.mean(0)
+    inner = _inside(middle + 0.8 * (typical - middle), x, y)
+    outer = _inside(middle + 1.6 * (typical - middle), x, y)
+    around = ((x - _WIDE / 2) / (0.72 * _EYE)) ** 2 + ((y - _HIGH / 2) / (0.42 * _EYE)) ** 2 < 1
+    skin = around & ~outer
+    colour = pictures.astype(np.float32) / 255 + 0.03
+    base = np.median(colour[:, skin], axis=1)
+    ratio = np.log(colour / base[:, None, None])
+    cell = np.clip((ratio + 1.6) / 2.6 * _BINS, 0, _BINS - 1).astype(np.int64)
+    cell = (cell[..., 0] * _BINS + cell[..., 1]) * _BINS + cell[..., 2]
+    wide = mesh_gap > np.nanquantile(mesh_gap, 0.4)
+    of_eye = _histogram(cell[wide][:, inner])
+    of_skin = _histogram(cell[np.isfinite(mesh_gap)][:, skin])
+    surely = (of_eye / (of_eye + 2 * of_skin + 1e-6)).ravel()[cell]
+    near = ((x - _WIDE / 2) / (0.62 * _EYE)) ** 2 + ((y - middle[1]) / (0.33 * _EYE)) ** 2 < 1
+    return surely * near, np.clip(-ratio.mean(-1) - 0.2, 0, 1.5)
+
+
+def _histogram(cells: np.ndarray) -> np.ndarray:
+    counts = np.bincount(cells.ravel(), minlength=_BINS**3).reshape(_BINS, _BINS, _BINS)
+    return ndimage.gaussian_filter(counts / max(1, counts.sum()), 1.0)
+
+
+def _inside(loop: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Which points lie in a polygon (even-odd rule)."""
+    after = np.roll(loop, -1, 0)
+    crossed = np.zeros(x.shape, bool)
+    for (ax, ay), (bx, by) in zip(loop, after, strict=True):
+        if ay == by:
+            continue
+        crossed ^= ((ay > y) != (by > y)) & (x < ax + (y - ay) * (bx - ax) / (by - ay))
+    return crossed
+
+
+def _opening(gap: np.ndarray, mesh_gap: np.ndarray) -> np.ndarray:
+    """How open an eye is: 1 as usual, 0 closed. Two witnesses, the clearer one heard more."""
+    total, heard = np.zeros(len(gap)), 0.0
+    for witness in (gap, mesh_gap):
+        usual, least = np.nanquantile(witness, 0.8), np.nanmin(witness)
+        closed = least if least < 0.55 * usual else _CLOSED * usual
+        steps = witness[1:-1] - 0.5 * (witness[:-2] + witness[2:])
+        noise = 1.2 * np.nanmedian(np.abs(steps)) if len(witness) > 4 else 0.1 * usual
+        clear = float((usual - least) / max(noise, 0.01 * usual)) ** 2
+        total += clear * (witness - closed) / (usual - closed)
+        heard += clear
+    return total / max(heard, 1e-9)
+
+
+def _uncoupled(lid: np.ndarray, causes: np.ndarray) -> np.ndarray:
+    """Lids follow the gaze, and foreshorten as the head nods: that much is not a blink."""
+    known = np.isfinite(lid) & np.isfinite(causes).all(-1)
+    design = np.concatenate([np.ones((len(lid), 1)), causes - np.nanmedian(causes, 0)], -1)
+    keep = known & (lid > 0.6)
+    fit = np.array([1.0, 0.0, 0.0])
+    for _ in range(3):
+        if keep.sum() < 12:
+            break
+        a = design[keep]
+        pull = np.diag([1e-3, 0.02 * keep.sum() * 0.1, 0.02 * keep.sum() * 0.1])
+        fit = np.linalg.solve(a.T @ a + pull, a.T @ lid[keep])
+        keep = known & (lid > design @ fit - 0.2)
+    usual = np.clip(design @ fit, 0.6, 1.5)
+    return lid / usual
+
+
+def _gaze(
+    rig: LinearRig, solution: Solution, iris: np.ndarray, centre: np.ndarray, side: str
+) -> np.ndarray:
+    """Angles (left, up) at which an eyeball shows its iris there, in the frame of the head."""
+    joint = rig.joint_names.index(f"{side.lower()}_eye")
+    rest = rig.shaped(Identity(rig.name, solution.identity))
+    ball = rig.joints(rest)[joint].numpy().astype(np.float64)
+    own = rig.skin_weights[:, joint] > 0.5
+    radius = float((rest[own] - rest[own].mean(0)).norm(dim=-1).max())
+    turn = solution.rotation.numpy().astype(np.float64)
+    ray = np.concatenate([(iris - centre) / solution.focal, np.ones((len(iris), 1))], -1)
+    ray = np.einsum("tji,tj->ti", turn, ray)
+    eye = -np.einsum("tji,tj->ti", turn, solution.translation.numpy()) - ball
+    along = -(eye * ray).sum(-1) / (ray * ray).sum(-1)
+    closest = eye + along[:, None] * ray
+    inside = np.maximum(radius**2 - (closest**2).sum(-1), 0)
+    hit = closest - np.sqrt(inside / (ray**2).sum(-1))[:, None] * ray
+    hit /= np.linalg.norm(hit, axis=-1, keepdims=True)
+    return np.stack([np.arctan2(hit[:, 0], hit[:, 2]), np.arcsin(np.clip(hit[:, 1], -1, 1))], -1)
+
+
+def _together(gaze: np.ndarray, sure: np.ndarray) -> np.ndarray:
+    """Both eyes' common gaze, steadied over three frames, carried through blinks."""
+    held = np.where(sure[..., None] & np.isfinite(gaze), gaze, np.nan)
+    if not np.isfinite(held).any():
+        return np.zeros(gaze.shape[1:])
+    for eye in range(2):
+        offset = np.nan_to_num(np.nanmedian(held[eye], 0))
+        held[eye] -= np.clip(offset, -_OFFSET, _OFFSET)
+    counts = np.isfinite(held).sum(0)
+    both = np.where(counts > 0, np.nansum(held, 0) / np.maximum(counts, 1), np.nan)
+    both = np.stack([_continued(column) for column in both.T], -1)
+    return ndimage.median_filter(both, size=(3, 1), mode="nearest")
+
+
+def _continued(curve: np.ndarray) -> np.ndarray:
+    known = np.flatnonzero(np.isfinite(curve))
+    if not len(known):
+        return np.zeros(len(curve))
+    return np.interp(np.arange(len(curve)), known, curve[known])
