@@ -17,10 +17,11 @@ from torch import Generator, Tensor
 from likeness.core.batching import take
 from likeness.core.camera import far_away, project
 from likeness.core.capture import Capture, last_fifth
+from likeness.core.expression import Expression
 from likeness.core.geometry import axis_angle_to_matrix, hat, invert_rigid, rigid, transform
 from likeness.core.progress import counted
 from likeness.core.regions import REGION
-from likeness.core.rig import Rig
+from likeness.core.rig import Identity, Rig
 from likeness.core.track import Track
 from likeness.trackers.align import Brightness, align, typical
 from likeness.trackers.landmarks import Landmarks, rest_frame
@@ -64,9 +65,9 @@ class Photometric:
         if len(train) < 4:
             _log.info("Too few frames for a photometric pass; the landmarks' poses are kept.")
             return track
+        head = HeadPoints.spread(rig, track.identity, Generator().manual_seed(0))
         report, moved = dict(track.report), 0.0
         for _ in range(self.rounds):
-            head = HeadPoints.spread(rig, track, Generator().manual_seed(0))
             track, moved = refined(capture, track, head, train)
         report["photometric shift, pixels"] = round(moved, 3)
         track = shoulders(capture, track, train)
@@ -78,45 +79,55 @@ class Photometric:
 
 @dataclass(frozen=True, eq=False)
 class HeadPoints:
-    """Points fixed to the rig's surface, with their places in the head's frame in every frame."""
+    """Points fixed to the rig's surface, in the frame of the head: where they rest, and how each
+    named shape, then each personal mode, moves them."""
 
-    places: Tensor  # T N 3
-    normals: Tensor  # T N 3
-    modes: Tensor  # P N 3, how personal modes move them
+    rest: Tensor  # N 3
+    normals: Tensor  # N 3
+    shapes: Tensor  # E+P N 3
+    personal: int
     worth: np.ndarray
 
     @classmethod
-    def spread(cls, rig: Rig, track: Track, generator: Generator) -> "HeadPoints":
+    def spread(cls, rig: Rig, identity: Identity, generator: Generator) -> "HeadPoints":
         triangles = rig.triangles
-        rest = rig.pose(track.identity, rig.neutral()).vertices
         region = rig.regions[triangles].mode(-1).values
-        sides = rest[triangles]
-        area = torch.linalg.cross(sides[:, 1] - sides[:, 0], sides[:, 2] - sides[:, 0]).norm(dim=-1)
+        plain = rig.neutral()
         steady = torch.zeros(len(REGION))
         for name in _STEADY:
             steady[REGION[name]] = _WORTH.get(name, 1.0)
-        mass = area * (steady[region] > 0)
+        corners = rig.pose(identity, plain).vertices[triangles]
+        normals = torch.linalg.cross(
+            corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0], dim=-1
+        )
+        mass = normals.norm(dim=-1) * (steady[region] > 0)
         face = torch.multinomial(mass, _POINTS, replacement=True, generator=generator)
         u = torch.rand(_POINTS, 2, generator=generator)
         u = torch.where(u.sum(-1, keepdim=True) > 1, 1 - u, u)
-        weights = torch.stack([1 - u.sum(-1), u[:, 0], u[:, 1]], -1)
-        still = torch.eye(4).expand(len(track), 4, 4)
-        places, normals = [], []
-        for start in range(0, len(track), 64):
-            part = take(track.expressions, slice(start, start + 64))
-            part = replace(part, world_from_head=still[start : start + 64])
-            corners = rig.pose(track.identity, part).vertices[:, triangles[face]]
-            places.append((corners * weights[..., None]).sum(-2))
-            normals.append(
-                torch.linalg.cross(
-                    corners[:, :, 1] - corners[:, :, 0], corners[:, :, 2] - corners[:, :, 0]
-                )
-            )
-        normal = torch.nn.functional.normalize(torch.cat(normals), dim=-1)
-        modes = torch.zeros(0, _POINTS, 3)
-        if track.identity.modes is not None and track.expressions.personal is not None:
-            modes = (track.identity.modes[:, triangles[face]] * weights[..., None]).sum(-2)
-        return cls(torch.cat(places), normal, modes, steady[region[face]].numpy())
+        weights = torch.stack([1 - u.sum(-1), u[:, 0], u[:, 1]], -1)[..., None]
+        rest = (corners[face] * weights).sum(-2)
+        shapes = []
+        for one in torch.eye(plain.coefficients.shape[-1]):
+            moved = rig.pose(identity, replace(plain, coefficients=one)).vertices
+            shapes.append((moved[triangles[face]] * weights).sum(-2) - rest)
+        modes = [] if identity.modes is None else list(identity.modes[:, triangles[face]])
+        shapes += [(mode * weights).sum(-2) for mode in modes]
+        normal = torch.nn.functional.normalize(normals[face], dim=-1)
+        worth = steady[region[face]].numpy()
+        return cls(rest, normal, torch.stack(shapes), len(modes), worth)
+
+    @property
+    def modes(self) -> Tensor:
+        """How personal modes move the points."""
+        return self.shapes[len(self.shapes) - self.personal :]
+
+    def places(self, expression: Expression) -> Tensor:
+        """Where the points are in the frame of the head, in one moment."""
+        weights = expression.coefficients
+        if self.personal and expression.personal is not None:
+            weights = torch.cat([weights, expression.personal])
+        shapes = self.shapes[: len(weights)]
+        return self.rest + (weights @ shapes.flatten(1)).view_as(self.rest)
 
 
 def refined(
@@ -153,10 +164,10 @@ def refined(
 def _projected(track: Track, head: HeadPoints, index: int) -> tuple[np.ndarray, np.ndarray]:
     camera = take(track.cameras, index)
     pose = track.expressions.world_from_head[index]
-    world = transform(pose, head.places[index])
+    world = transform(pose, head.places(take(track.expressions, index)))
     eye = invert_rigid(camera.camera_from_world)[:3, 3]
     to_eye = torch.nn.functional.normalize(eye - world, dim=-1)
-    facing = ((head.normals[index] @ pose[:3, :3].T) * to_eye).sum(-1)
+    facing = ((head.normals @ pose[:3, :3].T) * to_eye).sum(-1)
     return project(camera, world).numpy(), facing.numpy()
 
 
@@ -182,11 +193,12 @@ def _aligned_head(
     camera = take(track.cameras, index)
     pose = track.expressions.world_from_head[index]
     camera_from_head = camera.camera_from_world @ pose
+    places = head.places(take(track.expressions, index))
     _, facing = _projected(track, head, index)
     use = np.flatnonzero((facing > 0.3) & (worth > 0.05))
     place = partial(
         _placed,
-        points=(head.places[index][use] @ camera_from_head[:3, :3].T).double().numpy(),
+        points=(places[use] @ camera_from_head[:3, :3].T).double().numpy(),
         modes=(head.modes[:, use] @ camera_from_head[:3, :3].T).double().numpy(),
         shift=camera_from_head[:3, 3].double().numpy(),
         lens=camera.intrinsics.double().numpy(),

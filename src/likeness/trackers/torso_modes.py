@@ -33,7 +33,7 @@ _FIELDS = 150  # training frames that fields are learned from
 _SPACING = 1 / 7  # of the picture's width, between the nodes of a field
 _SMOOTHEST = 20  # smooth patterns of displacement a field is made of
 _STIFF = 0.3  # how unwilling a field is to bend
-_HOLD = 0.03  # pull of a frame's weights to what training frames do on average
+_HOLD = 0.01  # pull of a frame's weights to what training frames do on average
 _LEAST_MOVE = 0.04  # pixels at 256 that a mode must move the clothes by to count
 _FARTHEST = 3.5  # standard deviations
 

@@ -13,6 +13,7 @@ from likeness.core.geometry import invert_rigid, matrix_to_axis_angle
 _TURN = 3.0  # per radian of head turn: shading follows it
 _SHIFT = 5.0  # per metre of the torso against the head
 _REACH = 0.7  # of the range seen in training: its outermost frames are few and teach little
+_BEND_REACH = 1.25  # of the range of bends seen: they are smooth and few, and go on a little
 _SMALL = 0.05  # directions with less spread than this are noise and stay small
 
 
@@ -54,6 +55,12 @@ def features(
         _weights(expression.torso, coefficients, bends),
     ]
     return torch.cat(parts, -1)
+
+
+def turns_of(values: Float[Tensor, "T F"], before: int) -> Float[Tensor, "T 3"]:
+    """The turns of the head behind features, as axis-angle against rest; `before` is how many
+    numbers of face and joints come first."""
+    return values[:, before : before + 3] / _TURN
 
 
 def _weights(given: Tensor | None, like: Tensor, count: int) -> Tensor:
@@ -100,7 +107,7 @@ def learn_code(values: Float[Tensor, "T F"], size: int, bends: int = 0) -> Code:
     directions[: plain.shape[1], :kept] = basis[:kept].T / spread[:kept].clamp(min=_SMALL)
     directions[plain.shape[1] :, size:] = torch.eye(bends).to(values)
     seen = centred @ directions
-    reach = seen.new_ones(size + bends)
+    reach = seen.new_full((size + bends,), _BEND_REACH)
     reach[:size] = _REACH
     return Code(mean, directions, reach * seen.amin(0), reach * seen.amax(0))
 

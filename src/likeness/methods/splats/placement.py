@@ -119,7 +119,18 @@ def place(
             on_shoulders(surface, looks, rest_torso, shoulders, generator),
         ]
     )
-    return coloured(whole, looks, surface, rest_torso)
+    return coloured(with_torso(whole, looks, surface, rest_torso), looks, surface, rest_torso)
+
+
+def with_torso(placed: Placed, looks: list[Look], surface: Surface, rest_torso: Tensor) -> Placed:
+    """The neck's splats moved to the shoulders' tile of the atlas, by where they are seen: what
+    bends a collar bends the skin beside it."""
+    look = looks[len(looks) // 2]
+    pixels, _ = seen_at(placed, look, surface, rest_torso)
+    tile = pixels / pixels.new_tensor([look.camera.width, look.camera.height])
+    beside = tile.clamp(0, 0.999) + torch.tensor([0.0, 1.0])
+    neck = placed.region == REGION["neck"]
+    return replace(placed, uv=torch.where(neck[:, None], beside, placed.uv))
 
 
 def on_surface(surface: Surface, count: int, generator: Generator) -> Placed:
