@@ -9,11 +9,13 @@ read from every picture. The mesh's own gap counts by how clearly it tells blink
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 from scipy import ndimage
+from torch import Tensor
 
-from likeness.core.rig import Identity
+from likeness.core.rig import Identity, Rig
 from likeness.rigs.linear import LinearRig
 from likeness.trackers.solve import Solution
 
@@ -32,6 +34,11 @@ RIMS = np.array([
 ])  # fmt: skip
 _IRISES = (468, 473)
 SIDES = ("Right", "Left")
+_NAMES = tuple(
+    f"eye{what}{side}"
+    for side in SIDES
+    for what in ("Blink", "LookOut", "LookIn", "LookUp", "LookDown")
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +88,28 @@ class Seen:
 
 
 def eye_coefficients(
-    rig: LinearRig, patches: EyePatches, points: np.ndarray, solution: Solution, centre: np.ndarray
-) -> dict[str, Float[np.ndarray, " T"]]:
+    rig: Rig,
+    patches: EyePatches,
+    points: Float[np.ndarray, "T 478 3"],
+    centre: Float[Tensor, " 2"],
+    solution: Solution,
+) -> Float[Tensor, "T E"]:
     """The rig's blink and eyeLook coefficients, from pictures and a first account of the pose.
 
-    Frames without a face take the nearest frame's values by interpolation.
+    The others are NaN, and all of them where the rig has no such eyes. Frames without a face
+    take values between their neighbours'. `centre` is the camera's principal point.
     """
+    values = torch.full((len(points), len(rig.shape_names)), torch.nan)
+    if not isinstance(rig, LinearRig) or not set(_NAMES) <= set(rig.shape_names):
+        return values
+    for name, curve in _curves(rig, patches, points, centre.numpy(), solution).items():
+        values[:, rig.shape_names.index(name)] = torch.from_numpy(curve).float()
+    return values
+
+
+def _curves(
+    rig: LinearRig, patches: EyePatches, points: np.ndarray, centre: np.ndarray, solution: Solution
+) -> dict[str, Float[np.ndarray, " T"]]:
     seen = [_read(patches, points, eye) for eye in range(2)]
     depth = solution.translation[:, 2].numpy() / solution.focal
     gaze = [_gaze(rig, solution, s.iris, centre, side) for s, side in zip(seen, SIDES, strict=True)]
@@ -96,18 +119,13 @@ def eye_coefficients(
         _opening(s.gap * step[:, e] * depth, s.mesh_gap * step[:, e] * depth)
         for e, s in enumerate(seen)
     ]
-    open_enough = np.stack(lids) > 0.5
-    look = _together(np.stack(gaze), open_enough)
+    look = _together(np.stack(gaze), np.stack(lids) > 0.5)
     values: dict[str, np.ndarray] = {}
     for eye, side in enumerate(SIDES):
         lid = _uncoupled(lids[eye], np.stack([look[:, 1], pitch], -1))
         values[f"eyeBlink{side}"] = np.clip((1 - lid - _SLACK) / (1 - _SLACK), 0, 1)
-        for name, angle in (
-            ("Out", look[:, 0] if side == "Left" else -look[:, 0]),
-            ("In", -look[:, 0] if side == "Left" else look[:, 0]),
-            ("Up", look[:, 1]),
-            ("Down", -look[:, 1]),
-        ):
+        out = look[:, 0] if side == "Left" else -look[:, 0]
+        for name, angle in (("Out", out), ("In", -out), ("Up", look[:, 1]), ("Down", -look[:, 1])):
             full = float(rig.shape_joints[rig.shape_names.index(f"eyeLook{name}{side}")].norm())
             values[f"eyeLook{name}{side}"] = np.clip(angle / full, 0, 1)
     return {name: _continued(curve) for name, curve in values.items()}

@@ -1,11 +1,14 @@
 """The landmark tracker: face mesh points, bundle adjustment, mattes, shoulders."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from likeness.core.camera import Camera, pinhole
@@ -20,6 +23,7 @@ from likeness.core.track_files import MapFolder
 from likeness.trackers.camera_motion import camera_motion, moving_cameras, steadied_points
 from likeness.trackers.check import check_capture
 from likeness.trackers.detection import Landmarks2D, detect
+from likeness.trackers.eyes import RIMS, EyePatches, eye_coefficients
 from likeness.trackers.matting import Matting, estimate_backdrop
 from likeness.trackers.personal import Personal, adapt
 from likeness.trackers.point_model import PointModel, point_model
@@ -29,6 +33,7 @@ from likeness.trackers.torso import shoulder_motion, world_from_torso
 
 _log = logging.getLogger(__name__)
 _FACE = 150.0  # pixels; residuals are counted as if the face were this wide
+_HELD = 2e4  # how strongly blinks and gaze keep what the pictures said
 _FOCAL = 1.25  # of the longer side of the original picture, when nobody knows
 
 
@@ -55,7 +60,8 @@ class Landmarks:
             )
         camera = self._camera(capture)
         maps = MapFolder(Path(folder))
-        alphas = self._maps(capture, found, maps)
+        patches = EyePatches.empty(len(capture))
+        alphas = self._maps(capture, found, maps, patches)
         swaying = camera_motion(capture, maps, found.confidence)
         backdrop = self._backdrop(capture, alphas, swaying)
         model = point_model(rig)
@@ -64,7 +70,8 @@ class Landmarks:
         splits = capture.splits or last_fifth(len(capture))
         train = [i for i in splits.train if found.confidence[i] > 0]
         train = train or np.flatnonzero(found.confidence > 0).tolist()
-        solution, personal = self._fit(model, evidence, camera, train, capture.fps)
+        look = partial(eye_coefficients, rig, patches, found.points, camera.intrinsics[:2, 2])
+        solution, personal = self._fit(model, evidence, camera, train, capture.fps, look)
         head = rigid(solution.rotation, solution.translation)
         head = filled(head, found.confidence)
         camera, world_from_head = into_world(camera, head, found.confidence)
@@ -112,24 +119,33 @@ class Landmarks:
         camera: Camera,
         train: list[int],
         fps: float | None,
+        look: Callable[[Solution], Float[Tensor, "T E"]],
     ) -> tuple[Solution, Personal]:
+        """Who from the training frames; how every frame is posed; then, with eyes as `look` sees
+        them from there, what is left for personal modes; then everything again."""
         focal = float(camera.intrinsics[0, 0])
-        priors = default_priors(model, self.smooth if fps else 0.0)
+        smooth = self.smooth if fps else 0.0
+        priors = default_priors(model, smooth)
         use = torch.tensor(train)
         seen = chosen(evidence, use)
         solution = solve(model, seen, priors, start(model, seen, focal), rounds=15)
-        personal = adapt(model, seen, solution, self.modes)
+        begin = replace(start(model, evidence, focal), identity=solution.identity)
+        whole = solve(model, evidence, priors, begin, rounds=5, learn_identity=False)
+        evidence = with_eyes(evidence, look(whole))
+        whole = solve(model, evidence, priors, whole, rounds=4, learn_identity=False)
+        personal = adapt(model, chosen(evidence, use), chosen_frames(whole, use), self.modes)
         model = personal.model
-        priors = default_priors(model, self.smooth if fps else 0.0)
-        begin = start(model, evidence, focal)
-        begin = replace(begin, identity=solution.identity)
-        whole = solve(model, evidence, priors, begin, rounds=12, learn_identity=False)
+        priors = default_priors(model, smooth)
+        more = whole.coefficients.new_zeros(len(whole.coefficients), personal.count)
+        begin = replace(whole, coefficients=torch.cat([whole.coefficients, more], -1))
+        whole = solve(model, evidence, priors, begin, rounds=8, learn_identity=False)
         return whole, personal
 
     def _maps(
-        self, capture: Capture, found: Landmarks2D, maps: MapFolder
+        self, capture: Capture, found: Landmarks2D, maps: MapFolder, patches: EyePatches
     ) -> dict[int, np.ndarray]:
-        """Draw every frame's matte and regions; some of the mattes are handed back."""
+        """Draw every frame's matte and regions, and cut its eyes out; some mattes are handed
+        back."""
         alphas: dict[int, np.ndarray] = {}
         keep = max(1, len(capture) // 60)
         with Matting() as matting:
@@ -140,6 +156,8 @@ class Landmarks:
                     (255 * matting.alpha(picture) + 0.5).astype(np.uint8) if own is None else own
                 )
                 points = found.points[frame.index] if found.confidence[frame.index] > 0 else None
+                if points is not None:
+                    patches.look(frame.index, picture, points)
                 regions = capture.pictures.regions(frame.index)
                 if regions is None:
                     regions = draw_regions(picture, alpha, points)
@@ -187,8 +205,35 @@ def chosen(evidence: Evidence, use: Tensor) -> Evidence:
     if len(use) > 2:
         gap[1:-1] = ((use[1:-1] - use[:-2] == 1) & (use[2:] - use[1:-1] == 1)).float()
     gap[[0, -1]] = 0
-    return Evidence(
-        evidence.points[use], evidence.weights[use], evidence.joined[use] * gap, evidence.centre
+    return replace(
+        evidence,
+        points=evidence.points[use],
+        weights=evidence.weights[use],
+        joined=evidence.joined[use] * gap,
+        curves=None if evidence.curves is None else evidence.curves[use],
+    )
+
+
+def chosen_frames(solution: Solution, use: Tensor) -> Solution:
+    return replace(
+        solution,
+        rotation=solution.rotation[use],
+        translation=solution.translation[use],
+        coefficients=solution.coefficients[use],
+        residual=solution.residual[use],
+    )
+
+
+def with_eyes(evidence: Evidence, curves: Float[Tensor, "T E"]) -> Evidence:
+    """Blinks and gaze held as measured (NaN: not measured); the mesh's lid points, which lag
+    behind real lids, no longer count."""
+    measured = ~curves.isnan().all(0)
+    weights = evidence.weights.clone()
+    if bool(measured.any()):
+        weights[:, RIMS.ravel()] *= 0.2
+        weights[:, 468:] *= 0.2
+    return replace(
+        evidence, weights=weights, curves=curves.nan_to_num(), sure=_HELD * measured.float()
     )
 
 

@@ -60,6 +60,10 @@ class Evidence:
     joined: Float[Tensor, " T"]
     """1 where a frame has neighbours on both sides in the same shot."""
     centre: Float[Tensor, " 2"]
+    curves: Float[Tensor, "T E"] | None = None
+    """Coefficients measured otherwise than by landmarks; those of personal modes are left out."""
+    sure: Float[Tensor, " E"] | None = None
+    """How strongly each of `curves` holds, as `Priors` count; 0 for those not measured."""
 
 
 def start(model: PointModel, evidence: Evidence, focal: float) -> Solution:
@@ -150,6 +154,9 @@ def _cost(evidence: Evidence, priors: Priors, at: Solution) -> Tensor:
     bend = _bend(at.coefficients, evidence.joined)
     shift = _bend(at.translation, evidence.joined)
     pull = at.translation.new_tensor([priors.shift, priors.shift, priors.depth])
+    if evidence.curves is not None and evidence.sure is not None:
+        away = at.coefficients[:, : len(evidence.sure)] - evidence.curves
+        rest = rest + (evidence.sure * away.square()).sum()
     smooth = (priors.smooth * bend.square()).sum() + (pull * shift.square()).sum()
     return data + rest + smooth
 
@@ -236,13 +243,18 @@ def _normal(
 def _add_priors(
     frames: Tensor, gradient: Tensor, evidence: Evidence, priors: Priors, at: Solution
 ) -> None:
-    """Pulls to zero and to the neighbours' middle, onto the diagonal. Neighbours stay put."""
+    """Pulls to zero, to measured curves, to the neighbours' middle. Neighbours stay put."""
     diagonal = frames.diagonal(dim1=-2, dim2=-1)
     pull = at.translation.new_tensor([priors.shift, priors.shift, priors.depth])
     joined = evidence.joined[:, None]
     bend = _bend(at.coefficients, evidence.joined)
     diagonal[:, _POSE:] += priors.coefficients + priors.smooth * joined
     gradient[:, _POSE:] += priors.coefficients * at.coefficients + priors.smooth * bend
+    if evidence.curves is not None and evidence.sure is not None:
+        named = slice(_POSE, _POSE + len(evidence.sure))
+        away = at.coefficients[:, : len(evidence.sure)] - evidence.curves
+        diagonal[:, named] += evidence.sure
+        gradient[:, named] += evidence.sure * away
     diagonal[:, 3:_POSE] += pull * joined
     gradient[:, 3:_POSE] += pull * _bend(at.translation, evidence.joined)
     diagonal[:, :3] += priors.turn * joined
