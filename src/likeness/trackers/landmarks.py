@@ -29,6 +29,7 @@ from likeness.trackers.personal import Personal, adapt
 from likeness.trackers.point_model import PointModel, point_model
 from likeness.trackers.regions import OVAL, draw_regions
 from likeness.trackers.solve import Evidence, Priors, Solution, solve, start
+from likeness.trackers.steady import steadied, steadied_rotations
 from likeness.trackers.torso import shoulder_motion, world_from_torso
 
 _log = logging.getLogger(__name__)
@@ -139,6 +140,9 @@ class Landmarks:
         more = whole.coefficients.new_zeros(len(whole.coefficients), personal.count)
         begin = replace(whole, coefficients=torch.cat([whole.coefficients, more], -1))
         whole = solve(model, evidence, priors, begin, rounds=8, learn_identity=False)
+        if smooth > 0:
+            whole = still_poses(whole, evidence.joined)
+            whole = solve(model, evidence, priors, whole, 3, learn_identity=False, learn_pose=False)
         return whole, personal
 
     def _maps(
@@ -221,6 +225,14 @@ def chosen_frames(solution: Solution, use: Tensor) -> Solution:
         translation=solution.translation[use],
         coefficients=solution.coefficients[use],
         residual=solution.residual[use],
+    )
+
+
+def still_poses(solution: Solution, joined: Float[Tensor, " T"]) -> Solution:
+    return replace(
+        solution,
+        rotation=steadied_rotations(solution.rotation, joined),
+        translation=steadied(solution.translation, joined),
     )
 
 

@@ -107,13 +107,15 @@ def solve(
     begin: Solution,
     rounds: int = 12,
     learn_identity: bool = True,
+    learn_pose: bool = True,
 ) -> Solution:
-    """Refine a solution. With `learn_identity=False` the frames are solved for a known person."""
+    """Refine a solution. With `learn_identity=False` the frames are solved for a known person,
+    with `learn_pose=False` for known poses."""
     now, damping = begin, 1e-3
     now = replace(now, residual=_residual(model, evidence, now))
     cost = _cost(evidence, priors, now)
     for _ in range(rounds):
-        trial = _stepped(model, evidence, priors, now, damping, learn_identity)
+        trial = _stepped(model, evidence, priors, now, damping, learn_identity, learn_pose)
         trial = replace(trial, residual=_residual(model, evidence, trial))
         trial_cost = _cost(evidence, priors, trial)
         if bool(torch.isfinite(trial_cost)) and trial_cost < cost * 1.0001:
@@ -179,10 +181,15 @@ def _stepped(
     at: Solution,
     damping: float,
     learn_identity: bool,
+    learn_pose: bool,
 ) -> Solution:
     frames, shared, cross, g_frames, g_shared = _normal(model, evidence, priors, at)
     diagonal = frames.diagonal(dim1=-2, dim2=-1)
     frames = frames + torch.diag_embed(damping * diagonal + 1e-6)
+    if not learn_pose:
+        frames[:, :_POSE], frames[:, :, :_POSE] = 0, 0
+        frames.diagonal(dim1=-2, dim2=-1)[:, :_POSE] = 1
+        cross[:, :_POSE], g_frames[:, :_POSE] = 0, 0
     factor = torch.linalg.cholesky(frames)
     direct = torch.cholesky_solve(g_frames[..., None], factor)[..., 0]
     if learn_identity and len(model.directions):
