@@ -12,7 +12,7 @@ _FAST = 5.0  # times the usual scatter: beyond that a frame's own pose is believ
 
 
 def steadied(
-    values: Float[Tensor, "T C"], linked: Float[Tensor, " T"], reach: int = 5
+    values: Float[Tensor, "T C"], linked: Float[Tensor, " T"], reach: int = 7
 ) -> Float[Tensor, "T C"]:
     """Rows smoothed along time. `linked` is 1 where both neighbours are of the same shot.
 
@@ -47,7 +47,7 @@ def _own_where_fast(values: Tensor, smooth: Tensor) -> Tensor:
 
 
 def steadied_rotations(
-    rotation: Float[Tensor, "T 3 3"], linked: Float[Tensor, " T"], reach: int = 5
+    rotation: Float[Tensor, "T 3 3"], linked: Float[Tensor, " T"], reach: int = 7
 ) -> Float[Tensor, "T 3 3"]:
     """The same for rotations, as matrices made orthonormal again."""
     u, _, vt = torch.linalg.svd(steadied(rotation.flatten(1), linked, reach).unflatten(-1, (3, 3)))
