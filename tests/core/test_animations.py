@@ -54,6 +54,15 @@ def test_an_animation_that_fails_or_is_empty_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_webp_of_one_frame_keeps_its_mark_and_opens(tmp_path):
+    with AnimationWriter(tmp_path / "a.webp", 25, note="one") as film:
+        film.write(next(frames(1)))
+    with Image.open(tmp_path / "a.webp") as picture:
+        assert picture.size == (64, 48)
+        picture.load()
+    assert read_packet((tmp_path / "a.webp").read_bytes()) == (SYNTHETIC, "one")
+
+
 def test_the_writer_is_chosen_by_the_suffix(tmp_path):
     assert isinstance(writer(tmp_path / "a.GIF", 10), AnimationWriter)
     assert isinstance(writer(tmp_path / "a.mp4", 10), VideoWriter)

@@ -1,11 +1,14 @@
 import json
 from dataclasses import asdict, dataclass
 
+import av
 import pytest
 import torch
+from PIL import Image
 
 from likeness.core.errors import BadInput, LikenessError
 from likeness.core.media import VideoWriter, save_png
+from likeness.core.watermark import payload_of
 from likeness.exporters.notes import Note
 from likeness.verbs import export as module
 from likeness.verbs.export import export, fitting, note_of
@@ -88,6 +91,11 @@ def test_every_format_is_listed_with_what_an_avatar_lacks_for_it(folder):
         ("bvh", "a.bvh", ()),
         ("splat-rig", "a.safetensors", ()),
         ("page", "a.html", ()),
+        ("mp4", "a.mp4", ("size=32",)),
+        ("webm", "a.webm", ("size=32", "background=none")),
+        ("gif", "a.gif", ("size=32", "background=none")),
+        ("webp", "ä.webp", ("size=32", "label=true")),
+        ("png", "a.png", ("size=32", "background=none")),
     ],
 )
 def test_what_is_exported_says_that_it_is_synthetic_and_of_whom(
@@ -121,10 +129,15 @@ def test_a_motion_moves_from_one_export_to_the_next(folder, tmp_path):
         ({"to": "ply", "motion": "nowhere.csv"}, "no file"),
         ({"to": "ply", "motion": "a.mp3"}, "no motion"),
         ({"to": "ply", "expression": ("jawAjar=1",)}, "jaw"),
+        ({"to": "ply", "label": True}, "only pictures"),
+        ({"to": "mp4", "options": ("background=none",)}, "cannot be transparent"),
+        ({"to": "png", "options": ("size=4",)}, "16 to 4096"),
+        ({"to": "png", "options": ("size=100",), "watermark": True}, "at least 160"),
+        ({"to": "gif", "options": ("background=pink",)}, "none of grey"),
     ],
 )
 def test_a_wrong_request_is_one_clear_line_and_writes_nothing(folder, tmp_path, asked, says):
-    asked = {"out": "a.ply" if asked["to"] == "ply" else "a.glb", **asked}
+    asked = {"out": f"a.{asked['to'][:4]}", **asked}
     asked["out"] = tmp_path / asked["out"]
     with pytest.raises(LikenessError, match=says):
         export(folder, **asked)
@@ -149,6 +162,30 @@ def test_pictures_and_videos_carry_the_mark(tmp_path):
         with VideoWriter(tmp_path / name, 25) as video:
             video.write(picture)
         assert "marked as synthetic media" in verify(tmp_path / name)
+
+
+def test_a_watermark_stays_when_what_is_written_in_the_file_is_stripped(folder, tmp_path):
+    export(folder, "png", tmp_path / "a.png", watermark=True, label=True, options=("size=256",))
+    assert "it is that of the note above" in verify(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as picture:
+        picture.convert("RGB").save(tmp_path / "b.jpg", quality=80)
+    told = verify(tmp_path / "b.jpg")
+    assert "no mark was found" in told
+    assert f"{payload_of(note_of(folder).line()):08x}" in told
+
+
+def test_a_motion_becomes_a_film_or_numbered_pictures(folder, tmp_path):
+    export(folder, "csv", tmp_path / "m.csv", expression=("jawOpen=0.5",))
+    lines = (tmp_path / "m.csv").read_text().splitlines()
+    (tmp_path / "m.csv").write_text("\n".join([*lines, *[lines[-1]] * 3]) + "\n")
+    for to in ("mp4", "gif", "webp"):
+        export(folder, to, tmp_path / f"a.{to}", tmp_path / "m.csv", options=("size=32",))
+    with Image.open(tmp_path / "a.gif") as picture:
+        assert picture.info["loop"] == 0
+    with av.open(str(tmp_path / "a.mp4")) as film:
+        assert len(list(film.decode(video=0))) == 4
+    export(folder, "png", tmp_path / "a.png", tmp_path / "m.csv", options=("size=32",))
+    assert len(list((tmp_path / "a").glob("*.png"))) == 4
 
 
 def test_a_file_without_a_mark_or_that_is_none_is_told_apart(tmp_path):

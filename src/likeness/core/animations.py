@@ -119,10 +119,14 @@ class AnimationWriter:
             self._atomic.__exit__(kind, error, None)
             raise error
         if kind is None:
-            marked = gif_with_comment if self.gif else webp_with_xmp
-            data, about = self._temporary.read_bytes(), packet(SYNTHETIC, self.note)
-            self._temporary.write_bytes(marked(data, about))
+            self._mark()
         self._atomic.__exit__(kind, error, trace)
+
+    def _mark(self) -> None:
+        data, about = self._temporary.read_bytes(), packet(SYNTHETIC, self.note)
+        size = self.stream.width, self.stream.height
+        marked = gif_with_comment(data, about) if self.gif else webp_with_xmp(data, about, *size)
+        self._temporary.write_bytes(marked)
 
 
 def _palette(frames: list[np.ndarray]) -> Image.Image:

@@ -42,12 +42,13 @@ def gif_with_comment(data: bytes, about: bytes) -> bytes:
     return data[:-1] + block + data[-1:]
 
 
-def webp_with_xmp(data: bytes, about: bytes) -> bytes:
-    """A WebP file with an XMP chunk; one that had no extended header gets it."""
+def webp_with_xmp(data: bytes, about: bytes, width: int, height: int) -> bytes:
+    """A WebP file with an XMP chunk; one without an extended header gets it."""
     chunks = data[12:]
     if chunks[:4] != b"VP8X":
-        raise ValueError("a WebP file without an extended header")
-    flags = chunks[8] | 0x4
-    chunks = chunks[:8] + bytes([flags]) + chunks[9:]
+        size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+        alpha = 0x10 if chunks[:4] == b"VP8L" else 0
+        chunks = b"VP8X" + struct.pack("<II", 10, alpha) + size + chunks
+    chunks = chunks[:8] + bytes([chunks[8] | 0x4]) + chunks[9:]
     body = chunks + b"XMP " + struct.pack("<I", len(about)) + about + b"\0" * (len(about) % 2)
     return b"RIFF" + struct.pack("<I", len(body) + 4) + b"WEBP" + body

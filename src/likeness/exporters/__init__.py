@@ -21,6 +21,11 @@ EXPORTERS = Registry(
         "csv": "likeness.exporters.motion_csv:MotionCsv",
         "npz": "likeness.exporters.motion_npz:MotionNpz",
         "bvh": "likeness.exporters.bvh:Bvh",
+        "mp4": "likeness.exporters.film:Mp4",
+        "webm": "likeness.exporters.film:WebM",
+        "gif": "likeness.exporters.film:Gif",
+        "webp": "likeness.exporters.film:WebP",
+        "png": "likeness.exporters.film:Png",
         "page": "likeness.exporters.page:Page",
     },
 )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from likeness.core.batching import take
+from likeness.core.capture import Sound
 from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
 from likeness.rigs import RIGS
@@ -16,6 +17,8 @@ class Motion:
 
     expressions: Expression
     fps: float = 30.0
+    sound: Sound | None = None
+    """What was heard during it; films keep it."""
 
     def __post_init__(self) -> None:
         if self.expressions.coefficients.dim() != 2 or not len(self.expressions.coefficients):

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
+from likeness.captures import open_capture
 from likeness.core.batching import move
 from likeness.core.errors import BadInput, Missing, Unsupported, unknown
-from likeness.core.files import read_any_json
 from likeness.core.track_files import read_track
 from likeness.exporters import EXPORTERS
 from likeness.exporters.motion import Motion, moment
@@ -26,6 +26,7 @@ _TALENTS = {
     "HasSplats": "splats",
     "HasMesh": "a mesh",
     "HasRig": "a rig",
+    "Avatar": "a picture of itself",
     "LinearSplats": "splats that a short linear code moves",
 }
 _RATE = 25.0  # frames a second of a track whose recording does not say
@@ -38,6 +39,8 @@ def export(
     motion: Path | None = None,
     expression: tuple[str, ...] = (),
     fps: float | None = None,
+    label: bool = False,
+    watermark: bool = False,
     options: tuple[str, ...] = (),
 ) -> str:
     """Write an avatar as splats, a mesh, motion, or a page to send to a friend.
@@ -47,11 +50,15 @@ def export(
     Args:
         avatar: The avatar folder.
         to: The format: page, ply, splat, spz, gltf-splats, splat-rig, glb, obj,
-            mesh-ply, json, csv, npz, bvh.
+            mesh-ply, json, csv, npz, bvh, mp4, webm, gif, webp, png.
         out: The file to write; by default beside the avatar, under its name.
         motion: A track folder, or a motion as .json, .csv (phone app) or .npz.
         expression: Coefficients by name for a single moment, such as jawOpen=0.4.
-        fps: Frames a second of the motion, where it does not say.
+        fps: Frames a second of the motion, where it does not say. Another rate than the recording's
+            leaves its sound out.
+        label: Write "synthetic" into the corner of pictures.
+        watermark: Hide a mark in pictures that usual re-encoding leaves in; `likeness verify`
+            reads it.
         options: Options of the format by name, such as texture=2048.
     """
     head = open_avatar(avatar)
@@ -62,7 +69,7 @@ def export(
     kind = EXPORTERS.load(to)
     if reason := why_not(kind, head):
         raise Unsupported(f"Exporting {to} needs {reason}. `likeness export {avatar}` lists them.")
-    exporter = kind(**_options(to, kind, options))
+    exporter = kind(**_options(to, kind, options), **_marks(to, kind, label, watermark))
     if motion is not None and expression:
         raise BadInput("--motion brings its own expressions; leave --expression out.")
     if motion is not None:
@@ -127,7 +134,7 @@ def open_motion(path: str | Path, avatar: Any, fps: float | None = None) -> Moti
     """A motion for this avatar from any format we read; another rig's is refused."""
     path = Path(path)
     if (path / "track.json").is_file():
-        motion = Motion(read_track(path).expressions, fps or _rate_near(path))
+        motion = _recorded(path, fps)
     elif path.is_dir():
         raise BadInput(f"{path} holds no track. Run `likeness track` first.")
     else:
@@ -146,6 +153,18 @@ def open_motion(path: str | Path, avatar: Any, fps: float | None = None) -> Moti
     return _placed(motion, path, avatar)
 
 
+def _recorded(path: Path, fps: float | None) -> Motion:
+    """A track's motion, with the sound of the capture beside or around it."""
+    expressions = read_track(path).expressions
+    near = _capture_near(path)
+    if near is None:
+        return Motion(expressions, fps or _RATE)
+    capture = open_capture(near)
+    rate = fps or capture.fps or _RATE
+    whole = len(capture.times) == len(expressions.coefficients) and fps in (None, capture.fps)
+    return Motion(expressions, rate, capture.sound if whole and capture.fps else None)
+
+
 def _placed(motion: Motion, path: Path, avatar: Any) -> Motion:
     """The phone app tells no place: the head turns where the avatar's rests."""
     if path.suffix.lower() != ".csv":
@@ -158,18 +177,26 @@ def _placed(motion: Motion, path: Path, avatar: Any) -> Motion:
         world_from_head=rest.world_from_head @ motion.expressions.world_from_head,
         world_from_torso=None if torso is None else torso.expand(count, 4, 4),
     )
-    return Motion(move(moved, "cpu"), motion.fps)
+    return Motion(move(moved, "cpu"), motion.fps, motion.sound)
 
 
-def _rate_near(track: Path) -> float:
-    """The frame rate of the capture beside or around a track."""
+def _capture_near(track: Path) -> Path | None:
+    """The folder of the capture beside or around a track."""
     for folder in (track.parent, track.parent / "capture"):
-        about = folder / "capture.json"
-        if about.is_file():
-            found = read_any_json(about)
-            if isinstance(found, dict) and isinstance(found.get("fps"), int | float):
-                return float(found["fps"])
-    return _RATE
+        if (folder / "capture.json").is_file():
+            return folder
+    return None
+
+
+def _marks(name: str, kind: Any, label: bool, watermark: bool) -> dict[str, bool]:
+    """The optional marks, for formats that have room for them."""
+    wanted = {"label": label, "watermark": watermark}
+    asked = {key: True for key, value in wanted.items() if value}
+    known = [field.name for field in fields(kind)]
+    for key in asked:
+        if key not in known:
+            raise BadInput(f"--{key} is for pictures: only pictures have room for it, not {name}.")
+    return asked
 
 
 def _options(name: str, kind: Any, words: tuple[str, ...]) -> dict[str, Any]:
@@ -181,14 +208,20 @@ def _options(name: str, kind: Any, words: tuple[str, ...]) -> dict[str, Any]:
             raise BadInput(f"--options {word!r} should look like name=value.")
         if key not in known:
             raise unknown(f"option of {name}", key, known)
-        try:
-            given[key] = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
-            given[key] = text
+        given[key] = _value(text)
         wanted = type(next(field.default for field in fields(kind) if field.name == key))
         if not isinstance(given[key], wanted):
             raise BadInput(f"--options {word!r}: {key} is of type {wanted.__name__}.")
     return given
+
+
+def _value(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def _size(path: Path) -> str:

@@ -3,24 +3,32 @@
 import json
 import re
 import struct
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from likeness.core.errors import BadInput
 from likeness.core.files import load_tensors_and_notes, read_any_json
 from likeness.core.media import SYNTHETIC
+from likeness.core.watermark import payload_of, read
+from likeness.core.xmp import read_packet
 from likeness.exporters.notes import KEY
 
 _HEAD = 1 << 16  # bytes at the start of a file in which its comments are
 _VIDEO = (".mp4", ".mov", ".webm", ".mkv")
+_PICTURE = (".png", ".webp", ".gif", ".jpg", ".jpeg")
+_LOOKED_AT = 50  # frames of a video in which a watermark is looked for
 
 
 def verify(file: Path) -> str:
     """Read the mark of synthetic media back from a picture, video, mesh, splat file or page.
+
+    Pictures and videos are also searched for the invisible watermark, which stays when a site
+    strips what is written in a file.
 
     Args:
         file: Any exported file. Formats without room for words keep the mark in FILE.json.
@@ -28,15 +36,43 @@ def verify(file: Path) -> str:
     file = Path(file)
     if not file.is_file():
         raise BadInput(f"There is no file {file}.")
-    found = mark(file)
+    return "\n".join([*_written(file, mark(file)), *_hidden(file)])
+
+
+def _written(file: Path, found: dict[str, Any] | None) -> list[str]:
     if found is None:
-        return f"{file}: no mark was found. That does not mean that the file is not synthetic."
+        return [f"{file}: no mark was found. That does not mean that the file is not synthetic."]
     synthetic = found.get("digitalSourceType") == SYNTHETIC
     lines = [f"{file}: {'marked as synthetic media' if synthetic else 'carries a mark'}."]
     for key in ("generator", "subject", "consent", "comment", "digitalSourceType"):
         if found.get(key):
             lines.append(f"  {key}: {found[key]}")
-    return "\n".join(lines)
+    return lines
+
+
+def _hidden(file: Path) -> list[str]:
+    """A line on the watermark of a picture or video that has one."""
+    payload = watermark(file)
+    if payload is None:
+        return []
+    found = mark(file) or {}
+    same = payload == payload_of(json.dumps({k: found.get(k) for k in _NOTE}, ensure_ascii=True))
+    told = "; it is that of the note above" if same else ""
+    return [f"  watermark: likeness {payload:08x}{told}"]
+
+
+def watermark(file: Path) -> int | None:
+    """The 32 bits hidden in a picture, or in the first frames of a video; None without."""
+    suffix = file.suffix.lower()
+    if suffix in _VIDEO:
+        with av.open(str(file)) as film:
+            frames = islice(film.decode(video=0), _LOOKED_AT)
+            return read(frame.to_ndarray(format="rgb24") for frame in frames)
+    if suffix not in _PICTURE:
+        return None
+    with Image.open(file) as picture:
+        frames = islice(ImageSequence.Iterator(picture), _LOOKED_AT)
+        return read(np.asarray(frame.convert("RGB")) for frame in frames)
 
 
 def mark(file: Path) -> dict[str, Any] | None:
@@ -108,10 +144,21 @@ def _picture(file: Path) -> dict[str, Any] | None:
     except UnidentifiedImageError as error:
         raise ValueError("no picture") from error
     if "digitalSourceType" not in about:
-        return None
-    note = about.get("Comment", "")
-    told = json.loads(note) if note.startswith("{") else {"comment": note}
-    return {**told, "digitalSourceType": about["digitalSourceType"]}
+        return _xmp(file.read_bytes())
+    return _told(about.get("Comment", ""), about["digitalSourceType"])
+
+
+def _xmp(data: bytes) -> dict[str, Any] | None:
+    packet = read_packet(data)
+    return packet and _told(packet[1], packet[0])
+
+
+def _told(note: str, source: str) -> dict[str, Any]:
+    """A note as JSON or as words, with the kind of source that its file declares."""
+    return {
+        **(json.loads(note) if note.startswith("{") else {"comment": note}),
+        "digitalSourceType": source,
+    }
 
 
 def _video(file: Path) -> dict[str, Any] | None:
@@ -122,12 +169,10 @@ def _video(file: Path) -> dict[str, Any] | None:
         raise ValueError(str(error)) from error
     if "digital_source_type" not in about:
         return None
-    return {
-        "digitalSourceType": about["digital_source_type"],
-        "comment": about.get("comment", ""),
-    }
+    return _told(about.get("comment", ""), about["digital_source_type"])
 
 
+_NOTE = ("digitalSourceType", "generator", "subject", "consent")
 _READERS = {
     ".glb": _glb,
     ".html": _page,
@@ -138,4 +183,6 @@ _READERS = {
     ".png": _picture,
     ".webp": _picture,
     ".gif": _picture,
+    ".jpg": _picture,
+    ".jpeg": _picture,
 }
