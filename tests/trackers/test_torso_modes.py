@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import pytest
 import torch
 
 from likeness.core.camera import Camera
@@ -12,7 +13,7 @@ from likeness.core.expression import Expression
 from likeness.core.regions import REGION
 from likeness.core.rig import Identity
 from likeness.core.track import Track
-from likeness.trackers.torso_modes import smooth_patterns, torso_modes
+from likeness.trackers.torso_modes import Patterns, torso_modes
 
 SIZE, FRAMES = 96, 40
 
@@ -57,10 +58,13 @@ def recorded(rise: np.ndarray) -> tuple[Capture, Track]:
 def test_one_way_of_bending_is_found_and_followed_in_frames_it_was_not_learned_from() -> None:
     rise = 1.5 * np.sin(np.arange(FRAMES) / 3.0)
     capture, track = recorded(rise)
-    weights = torso_modes(capture, track, list(range(30)), 0, 4)
-    assert weights is not None
-    found = np.corrcoef(weights[30:, 0].numpy(), rise[30:])[0, 1]
-    assert abs(found) > 0.98
+    found = torso_modes(capture, track, list(range(30)), 0, 4)
+    assert found is not None
+    weights, fields = found
+    alike = np.corrcoef(weights[30:, 0].numpy(), rise[30:])[0, 1]
+    assert abs(alike) > 0.98
+    lifted = SIZE * fields[0, 16, 2, 1] * weights[:, 0]
+    assert float(lifted.std()) == pytest.approx(rise.std() * 0.9, rel=0.25)
     assert weights.shape[1] <= 2 or float(weights[:, 2:].std()) < 1.5
 
 
@@ -71,5 +75,5 @@ def test_a_stiff_cloth_has_no_modes() -> None:
 
 def test_patterns_are_ordered_from_smooth_to_busy() -> None:
     points = np.random.default_rng(0).uniform(0, SIZE, (500, 2))
-    strength = np.square(smooth_patterns(points, SIZE)).mean(0)
+    strength = np.square(Patterns.over(points, SIZE).at(points)).mean(0)
     assert strength[0] > strength[5] > strength[-1] > 0

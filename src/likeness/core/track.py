@@ -27,8 +27,10 @@ class Track:
 
     Row `i` of every batch is frame `i`. `confidence` is 0 where no face was found: such rows hold
     the nearest tracked pose so that nothing is undefined, and must not be trained on. `landmarks`
-    are pixels, NaN where there is none. `backdrop` is the clean background; `maps` the mattes and
-    semantic regions. `report` is the capture check and other plain figures.
+    are pixels, NaN where there is none. `backdrop` is the clean background as the first frame's
+    camera sees it; `maps` the mattes and semantic regions. `bends` is how far, in picture widths,
+    each mode of `expressions.torso` moves what is seen at a place of the picture, on an even grid
+    over all of it. `report` is the capture check and other plain figures.
     """
 
     BATCHED: ClassVar[tuple[str, ...]] = ("cameras", "expressions", "confidence", "landmarks")
@@ -41,6 +43,7 @@ class Track:
     maps: Maps | None = None
     backdrop: UInt8[np.ndarray, "H W 3"] | None = None
     report: dict[str, object] = field(default_factory=dict)
+    bends: Float[Tensor, "M h w 2"] | None = None
 
     @property
     def rig(self) -> str:

@@ -58,6 +58,8 @@ def write_track(folder: str | Path, track: Track) -> None:
     }
     if track.landmarks is not None:
         tensors["landmarks"] = track.landmarks
+    if track.bends is not None:
+        tensors["bends"] = track.bends
     for name in _EXPRESSION:
         if (value := getattr(track.expressions, name)) is not None:
             tensors[f"expression.{name}"] = value
@@ -113,4 +115,5 @@ def read_track(folder: str | Path) -> Track:
         MapFolder(folder),
         np.array(Image.open(backdrop).convert("RGB")) if backdrop.exists() else None,
         dict(about.get("report") or {}),
+        tensors.get("bends"),
     )

@@ -51,7 +51,7 @@ class Photometric:
     """Personal modes: motions of this person that no named shape can say."""
     smooth: float = 1.0
     """How strongly neighbouring frames hold together; 0 lets each stand alone."""
-    bends: int = 6
+    bends: int = 8
     """Modes in which clothes bend beyond the shoulders' rigid motion."""
     rounds: int = 2
     """How often colours are learned and poses corrected in turn."""
@@ -72,9 +72,11 @@ class Photometric:
         report["photometric shift, pixels"] = round(moved, 3)
         track = shoulders(capture, track, train)
         reference = rest_frame(track.expressions.world_from_head, train)
-        bends = torso_modes(capture, track, train, reference, self.bends)
-        expressions = replace(track.expressions, torso=bends)
-        return replace(track, expressions=expressions, report=report)
+        bent = torso_modes(capture, track, train, reference, self.bends)
+        if bent is not None:
+            expressions = replace(track.expressions, torso=bent[0])
+            track = replace(track, expressions=expressions, bends=bent[1])
+        return replace(track, report=report)
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,9 +33,10 @@ _FIELDS = 150  # training frames that fields are learned from
 _SPACING = 1 / 7  # of the picture's width, between the nodes of a field
 _SMOOTHEST = 20  # smooth patterns of displacement a field is made of
 _STIFF = 0.3  # how unwilling a field is to bend
-_HOLD = 0.01  # pull of a frame's weights to what training frames do on average
+_HOLD = 0.02  # pull of a frame's weights to what training frames do on average
 _LEAST_MOVE = 0.04  # pixels at 256 that a mode must move the clothes by to count
 _FARTHEST = 3.5  # standard deviations
+_GRID = 24  # places along a side of the picture at which modes are handed on
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +44,7 @@ class Clothes:
     """Points on the clothes in the reference frame, and smooth patterns of moving them."""
 
     points: np.ndarray  # N 2, pixels
+    ways: "Patterns"
     patterns: np.ndarray  # N M, picture widths for a weight of 1
     motion: np.ndarray  # T 4, the rigid motion they bend beyond
     swaying: np.ndarray  # T 3 3, the camera's own
@@ -62,9 +64,10 @@ class Clothes:
 
 def torso_modes(
     capture: Capture, track: Track, train: list[int], reference: int, count: int
-) -> Float[Tensor, "T K"] | None:
-    """Weights of the modes in every frame, in standard deviations over the training frames; None
-    where clothes cannot be seen or bend too little to measure."""
+) -> tuple[Float[Tensor, "T K"], Float[Tensor, "K h w 2"]] | None:
+    """Weights of the modes in every frame, in standard deviations over the training frames, and
+    what each mode does to the picture (see `Track.bends`); None where clothes cannot be seen or
+    bend too little to measure."""
     clothes = clothes_of(capture, track, reference)
     if clothes is None or count < 1 or len(train) < 20:
         return None
@@ -94,7 +97,18 @@ def torso_modes(
             place = partial(clothes.bent, index=index, modes=modes, middle=middle)
             found = align(picture, colours, worth, found, place, stiff, 5)
         weights[index] = np.clip(found, -_FARTHEST, _FARTHEST)
-    return torch.from_numpy(weights).float()
+    return torch.from_numpy(weights).float(), fields_of(clothes, modes, track.cameras.height)
+
+
+def fields_of(
+    clothes: Clothes, modes: Float[np.ndarray, "P K"], height: int
+) -> Float[Tensor, "K h w 2"]:
+    """What each mode does over the whole picture."""
+    places = (np.arange(_GRID) + 0.5) / _GRID
+    y, x = np.meshgrid(places * height, places * clothes.size, indexing="ij")
+    patterns = clothes.ways.at(np.stack([x.ravel(), y.ravel()], -1))
+    both = np.einsum("nm,cmk->knc", patterns, modes.reshape(2, -1, modes.shape[1]))
+    return torch.from_numpy(both.reshape(-1, _GRID, _GRID, 2)).float()
 
 
 def spread(frames: list[int], most: int) -> list[int]:
@@ -118,35 +132,46 @@ def clothes_of(capture: Capture, track: Track, reference: int) -> Clothes | None
     camera = take(track.cameras, reference)
     motion = screen_motion(torso, camera, track.expressions.world_from_head[reference])
     swaying = far_away(track.cameras, camera).double().numpy()
-    return Clothes(points, smooth_patterns(points, size), motion, swaying, size)
+    ways = Patterns.over(points, size)
+    return Clothes(points, ways, ways.at(points), motion, swaying, size)
 
 
-def smooth_patterns(points: Float[np.ndarray, "N 2"], size: int) -> Float[np.ndarray, "N M"]:
-    """The smoothest ways to displace points: bumps on a grid, recombined so that the stiffness of
-    each is one."""
-    low, high = points.min(0), points.max(0)
-    steps = np.maximum(2, np.ceil((high - low) / (_SPACING * size)).astype(int) + 1)
-    gap = (high - low) / (steps - 1)
-    nodes = np.stack(
-        np.meshgrid(*(low[i] + gap[i] * np.arange(steps[i]) for i in (0, 1)), indexing="ij"), -1
-    )
-    away = (points[:, None] - nodes.reshape(-1, 2)) / gap
-    bumps = np.exp(-0.5 * (away**2).sum(-1))
-    bumps /= bumps.sum(1, keepdims=True)
-    grid = np.arange(len(nodes.reshape(-1, 2))).reshape(steps)
-    pairs = np.concatenate(
-        [
-            np.stack([grid[1:].ravel(), grid[:-1].ravel()], -1),
-            np.stack([grid[:, 1:].ravel(), grid[:, :-1].ravel()], -1),
-        ]
-    )
-    differ = np.zeros((len(pairs), grid.size))
-    differ[np.arange(len(pairs)), pairs[:, 0]] = 1
-    differ[np.arange(len(pairs)), pairs[:, 1]] = -1
-    stiffness = differ.T @ differ + 0.05 * np.eye(grid.size)
-    values, vectors = np.linalg.eigh(stiffness)
-    smooth = vectors[:, :_SMOOTHEST] / np.sqrt(values[:_SMOOTHEST])
-    return bumps @ smooth * 0.05
+@dataclass(frozen=True, eq=False)
+class Patterns:
+    """The smoothest ways to displace some points: bumps on a grid over them, recombined so that
+    the stiffness of each is one."""
+
+    nodes: np.ndarray  # G 2
+    gap: np.ndarray  # 2
+    smooth: np.ndarray  # G M
+
+    @classmethod
+    def over(cls, points: Float[np.ndarray, "N 2"], size: int) -> "Patterns":
+        low, high = points.min(0), points.max(0)
+        steps = np.maximum(2, np.ceil((high - low) / (_SPACING * size)).astype(int) + 1)
+        gap = (high - low) / (steps - 1)
+        lines = (low[i] + gap[i] * np.arange(steps[i]) for i in (0, 1))
+        nodes = np.stack(np.meshgrid(*lines, indexing="ij"), -1).reshape(-1, 2)
+        grid = np.arange(len(nodes)).reshape(steps)
+        pairs = np.concatenate(
+            [
+                np.stack([grid[1:].ravel(), grid[:-1].ravel()], -1),
+                np.stack([grid[:, 1:].ravel(), grid[:, :-1].ravel()], -1),
+            ]
+        )
+        differ = np.zeros((len(pairs), grid.size))
+        differ[np.arange(len(pairs)), pairs[:, 0]] = 1
+        differ[np.arange(len(pairs)), pairs[:, 1]] = -1
+        values, vectors = np.linalg.eigh(differ.T @ differ + 0.05 * np.eye(grid.size))
+        smooth = vectors[:, :_SMOOTHEST] / np.sqrt(values[:_SMOOTHEST])
+        return cls(nodes, gap, 0.05 * smooth)
+
+    def at(self, points: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, "N M"]:
+        """What a weight of one does at each point, in picture widths; level far from the nodes."""
+        low, high = self.nodes.min(0), self.nodes.max(0)
+        away = (np.clip(points, low, high)[:, None] - self.nodes) / self.gap
+        bumps = np.exp(-0.5 * (away**2).sum(-1))
+        return bumps / bumps.sum(1, keepdims=True) @ self.smooth
 
 
 def colours_of(

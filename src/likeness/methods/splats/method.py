@@ -83,7 +83,8 @@ class RiggedSplats:
         seen = features(track.expressions, rest, surface.personal, bends)
         code = learn_code(seen[frames], self.code, bends)
         looks = look_at_frames(capture, track, surface, frames)
-        start = place(surface, looks, rest.head_from_torso, self.splats, generator)
+        camera = take(track.cameras, frames[rest.frame])
+        start = place(surface, looks, rest, camera, self.splats, generator)
         avatar = SplatAvatar(
             surface, code, rest, start.corners, start.weights, start.uv, start.region, seen,
             self.atlas, clean_backdrop(capture, track), take(track.cameras, 0),
@@ -94,6 +95,10 @@ class RiggedSplats:
             avatar.log_scale.copy_(torch.log(0.6 * start.spacing)[:, None].expand(-1, 3))
             avatar.opacity.fill_(0.0)
             avatar.follow.copy_(torch.logit(start.follow.clamp(0.02, 0.98)))
+            if track.bends is not None:
+                bent = bends_in_head(track.bends, camera, rest, self.atlas)
+                half = avatar.motion_atlas.shape[1] // 2
+                avatar.motion_atlas[self.code :, half:] = bent.flatten(1)
         return avatar
 
     def batches(self, capture: Capture, track: Track, generator: Generator) -> Iterator[View]:
@@ -193,10 +198,26 @@ def gpu() -> RiggedSplats:
 def rest_pose(expressions: Expression) -> RestPose:
     """The frame nearest to the middle of all head poses."""
     at = expressions.world_from_head[:, :3, :].flatten(1)
-    middle = (at - at.median(0).values).square().sum(-1).argmin()
+    middle = int((at - at.median(0).values).square().sum(-1).argmin())
     return RestPose(
-        expressions.world_from_head[middle].clone(), torso_in_head(expressions)[middle].clone()
+        expressions.world_from_head[middle].clone(),
+        torso_in_head(expressions)[middle].clone(),
+        middle,
     )
+
+
+def bends_in_head(
+    bends: Float[Tensor, "M h w 2"], camera: Camera, rest: RestPose, size: int
+) -> Float[Tensor, "M s s 3"]:
+    """What modes of the clothes do on screen as motions in the frame of the head at rest, in
+    metres at the head's depth, for the cells of the atlas."""
+    planes = torch.nn.functional.interpolate(
+        bends.permute(0, 3, 1, 2), (size, size), mode="bilinear", align_corners=False
+    ).permute(0, 2, 3, 1)
+    camera_from_head = camera.camera_from_world @ rest.world_from_head
+    metres = planes * camera.width * camera_from_head[2, 3] / camera.intrinsics[0, 0]
+    across = torch.cat([metres, torch.zeros_like(metres[..., :1])], -1)
+    return across @ camera_from_head[:3, :3]
 
 
 def halved(view: View) -> View:

@@ -13,6 +13,7 @@ from likeness.core.errors import BadInput
 from likeness.core.geometry import invert_rigid, transform
 from likeness.core.regions import REGION
 from likeness.core.track import Track
+from likeness.methods.splats.code import RestPose
 from likeness.methods.splats.surface import Surface
 from likeness.ops.carry import carry
 from likeness.training.frames import matte_of
@@ -108,10 +109,17 @@ def needed_matte(capture: Capture, track: Track, index: int) -> Tensor:
 
 
 def place(
-    surface: Surface, looks: list[Look], rest_torso: Tensor, budget: int, generator: Generator
+    surface: Surface,
+    looks: list[Look],
+    rest: RestPose,
+    camera: Camera,
+    budget: int,
+    generator: Generator,
 ) -> Placed:
-    """`budget` splats: 55 % on the rig, 20 % in the hair shell, 25 % on the shoulders."""
+    """`budget` splats: 55 % on the rig, 20 % in the hair shell, 25 % on the shoulders. `camera` is
+    that of the frame at rest."""
     hair, shoulders = budget // 5, budget // 4
+    rest_torso = rest.head_from_torso
     whole = joined(
         [
             on_surface(surface, budget - hair - shoulders, generator),
@@ -119,18 +127,21 @@ def place(
             on_shoulders(surface, looks, rest_torso, shoulders, generator),
         ]
     )
-    return coloured(with_torso(whole, looks, surface, rest_torso), looks, surface, rest_torso)
+    whole = with_torso(whole, surface, rest, camera)
+    return coloured(whole, looks, surface, rest_torso)
 
 
-def with_torso(placed: Placed, looks: list[Look], surface: Surface, rest_torso: Tensor) -> Placed:
-    """The neck's splats moved to the shoulders' tile of the atlas, by where they are seen: what
+def with_torso(placed: Placed, surface: Surface, rest: RestPose, camera: Camera) -> Placed:
+    """Shoulders and neck on the second tile of the atlas, by where they are seen at rest: what
     bends a collar bends the skin beside it."""
-    look = looks[len(looks) // 2]
-    pixels, _ = seen_at(placed, look, surface, rest_torso)
-    tile = pixels / pixels.new_tensor([look.camera.width, look.camera.height])
+    vertices = surface.with_free(surface.template)
+    turn = torch.tensor([1.0, 0, 0, 0]).expand(len(placed.corners), 4)
+    means, _ = carry(vertices, placed.corners, placed.weights, placed.offset, turn)
+    pixels = project(camera, transform(rest.world_from_head, means))
+    tile = pixels / pixels.new_tensor([camera.width, camera.height])
     beside = tile.clamp(0, 0.999) + torch.tensor([0.0, 1.0])
-    neck = placed.region == REGION["neck"]
-    return replace(placed, uv=torch.where(neck[:, None], beside, placed.uv))
+    torso = (placed.region == REGION["neck"]) | (placed.region == REGION["clothes"])
+    return replace(placed, uv=torch.where(torso[:, None], beside, placed.uv))
 
 
 def on_surface(surface: Surface, count: int, generator: Generator) -> Placed:
@@ -196,7 +207,7 @@ def on_shoulders(
     head's own splats do not cover. They ride on nothing and go with the torso."""
     anchor = transform(invert_rigid(rest_torso), surface.throat()[None])
     share = -(-count // len(looks))
-    found, tiles = [], []
+    found = []
     for look in looks:
         camera_from_torso = look.camera.camera_from_world @ look.world_from_torso
         pixels = uncovered(look, share, generator)
@@ -205,15 +216,14 @@ def on_shoulders(
         x, y = (pixels[:, 0] - k[0, 2]) / k[0, 0] * z, (pixels[:, 1] - k[1, 2]) / k[1, 1] * z
         at = transform(invert_rigid(camera_from_torso), torch.stack([x, y, z], -1))
         found.append(transform(rest_torso, at))
-        tiles.append(pixels / pixels.new_tensor([look.camera.width, look.camera.height]))
-    at, tile = torch.cat(found)[:count], torch.cat(tiles)[:count]
+    at = torch.cat(found)[:count]
     spread = (at.amax(0) - at.amin(0))[:2].clamp(min=0.01).prod()
     number = len(at)
     return Placed(
         surface.free.expand(number, 3),
         torch.tensor([1.0, 0.0, 0.0]).expand(number, 3),
         at,
-        tile.clamp(0, 0.999) + torch.tensor([0.0, 1.0]),
+        torch.zeros(number, 2),
         torch.full((number,), REGION["clothes"]),
         torch.full((number,), 0.05),
         (0.7 * spread / number).sqrt().expand(number),
