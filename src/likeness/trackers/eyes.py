@@ -201,14 +201,19 @@ def _opening(gap: np.ndarray, mesh_gap: np.ndarray) -> np.ndarray:
     """How open an eye is: 1 as usual, 0 closed. Two witnesses, the clearer one heard more."""
     total, heard = np.zeros(len(gap)), 0.0
     for witness in (gap, mesh_gap):
+        if not np.isfinite(witness).any() or np.nanquantile(witness, 0.8) <= 0:
+            continue  # behind dark glasses no eye is ever seen
         usual, least = np.nanquantile(witness, 0.8), np.nanmin(witness)
         closed = least if least < 0.55 * usual else _CLOSED * usual
         steps = witness[1:-1] - 0.5 * (witness[:-2] + witness[2:])
-        noise = 1.2 * np.nanmedian(np.abs(steps)) if len(witness) > 4 else 0.1 * usual
+        known = np.isfinite(steps)
+        noise = 1.2 * np.median(np.abs(steps[known])) if known.sum() > 2 else 0.1 * usual
         clear = float((usual - least) / max(noise, 0.01 * usual)) ** 2
         total += clear * (witness - closed) / (usual - closed)
         heard += clear
-    return total / max(heard, 1e-9)
+    if heard == 0:
+        return np.where(np.isfinite(mesh_gap), 1.0, np.nan)
+    return total / heard
 
 
 def _uncoupled(lid: np.ndarray, causes: np.ndarray) -> np.ndarray:
