@@ -4,7 +4,8 @@ import torch
 
 from likeness.core.camera import pinhole
 from likeness.core.geometry import axis_angle_to_matrix, rigid
-from likeness.ops.backdrop import seen_behind
+from likeness.ops.backdrop import _warped, seen_behind
+from likeness.ops.backdrop_cpu import warped
 
 
 def ramp(height: int, width: int) -> torch.Tensor:
@@ -41,3 +42,18 @@ def test_it_shrinks_with_the_picture_and_carries_gradients() -> None:
     assert seen.shape == (8, 8, 3)
     seen.sum().backward()
     assert float(picture.grad.sum()) > 0
+
+
+def test_the_fast_twin_agrees_in_values_and_gradients() -> None:
+    for height, width in ((1, 1), (7, 5), (33, 40)):
+        camera = pinhole(50.0, width, height, torch.eye(4, dtype=torch.float64))
+        turn = axis_angle_to_matrix(torch.tensor([0.02, -0.03, 0.2], dtype=torch.float64))
+        back = turn + torch.tensor([[0.1, 0, 1.5], [0, 0, -2.2], [0, 0, 0.3]], dtype=torch.float64)
+        truth = torch.rand(height, width, 3, dtype=torch.float64, requires_grad=True)
+        fast = truth.detach().float().requires_grad_()
+        weight = torch.rand(height, width, 3, dtype=torch.float64)
+        expected, found = _warped(truth, back, camera), warped(fast, back, camera)
+        torch.testing.assert_close(found.double(), expected, atol=2e-5, rtol=0)
+        (expected * weight).sum().backward()
+        (found * weight).sum().backward()
+        torch.testing.assert_close(fast.grad.double(), truth.grad, atol=2e-4, rtol=0)

@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from likeness.core.camera import Camera, far_away, pixel_grid, resized
+from likeness.ops.twins import pick
 
 _STILL = 1e-3  # pixels by which nothing is seen to move
 
@@ -30,10 +31,17 @@ def seen_behind(
     moved = corners @ back.mT
     if float((moved[:, :2] / moved[:, 2:] - corners[:, :2]).abs().max()) < _STILL:
         return planes[0].permute(1, 2, 0)
+    twin = pick(_warped, picture.device.type)
+    return twin(planes[0].permute(1, 2, 0), back, camera)
+
+
+def _warped(picture: Tensor, back: Tensor, camera: Camera) -> Tensor:
+    """The picture, of the camera's size, at where `back` takes each of the camera's pixels."""
     grid = pixel_grid(camera)
     source = torch.cat([grid, torch.ones_like(grid[:, :1])], -1) @ back.mT
     source = source[:, :2] / source[:, 2:]
     size = source.new_tensor([camera.width, camera.height])
     where = (2 * source / size - 1).view(1, camera.height, camera.width, 2)
+    planes = picture.permute(2, 0, 1)[None]
     found = F.grid_sample(planes, where.to(planes), padding_mode="border", align_corners=False)
     return found[0].permute(1, 2, 0)

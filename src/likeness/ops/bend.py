@@ -11,9 +11,11 @@ from torch import Tensor
 from likeness.core.expression import Expression
 from likeness.core.geometry import invert_rigid
 
-_TOP, _BOTTOM = -0.10, -0.19
-"""Metres below the eyes, in the frame of the head: above the first all goes with the head, below
-the second all with the torso."""
+_TOP, _BOTTOM = -0.115, -0.185
+"""Heights in the frame of the head, in metres from the eyes: above the first all goes with the
+head, below the second all with the torso."""
+_SLOPE, _MIDDLE = 0.5, -0.05
+"""The border rises to the back: a chin hangs before the neck, and is the head's."""
 
 
 def torso_bend(expression: Expression, rest_torso: Float[Tensor, "4 4"]) -> Float[Tensor, "*b 4 4"]:
@@ -30,7 +32,7 @@ def straightened(
     points: Float[Tensor, "*b 3"], bend: Float[Tensor, "4 4"] | Float[Tensor, "*b 4 4"]
 ) -> Float[Tensor, "*b 3"]:
     """Points in the frame of the head, each moved by its share of the torso's bend."""
-    height = points[..., 1:2]
+    height = points[..., 1:2] + _SLOPE * (points[..., 2:] - _MIDDLE)
     share = ((_TOP - height) / (_TOP - _BOTTOM)).clamp(0, 1)
     share = share * share * (3 - 2 * share)
     if bend.dim() == 2:

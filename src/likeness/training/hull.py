@@ -16,6 +16,7 @@ from likeness.ops.bend import straightened, torso_bend
 
 _FRAMES = 24  # that a hull is carved with
 _BEFORE, _BEHIND, _BESIDE = 0.04, 0.03, 0.03  # metres around a surface that may be filled
+_COLLAR, _DRESSED = -0.12, 0.12  # metres: below this height, clothes may stand out this far
 _SHARE = 0.75  # of those in which a place must lie on the person: the torso moves apart
 
 
@@ -74,7 +75,8 @@ def near_in_depth(
         away = torch.cdist(part[:, :2] * scale, flat)
         close = away < away.amin(-1, keepdim=True) + _BESIDE
         front = torch.where(close, surface[:, 2], -torch.inf).amax(-1)
-        kept[rows] = (part[:, 2] < front + _BEFORE) & (part[:, 2] > low)
+        before = torch.where(part[:, 1] < _COLLAR, _DRESSED, _BEFORE)
+        kept[rows] = (part[:, 2] < front + before) & (part[:, 2] > low)
     return kept
 
 

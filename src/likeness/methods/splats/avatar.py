@@ -1,6 +1,6 @@
 """The avatar: Gaussians that ride on a head's surface, shaded and nudged by a short code."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -13,8 +13,6 @@ from likeness.core.camera import Camera, to_camera
 from likeness.core.expression import Expression
 from likeness.core.geometry import (
     invert_rigid,
-    matrix_to_quaternion,
-    quaternion_multiply,
     quaternion_to_matrix,
     se3_exp,
     transform,
@@ -25,28 +23,18 @@ from likeness.methods.splats.code import Code, Regression, RestPose, features, t
 from likeness.methods.splats.surface import Surface
 from likeness.ops.atlas import draw_cells
 from likeness.ops.backdrop import seen_behind
-from likeness.ops.carry import carry
+from likeness.ops.ride import Posed, Riders, ride
 from likeness.ops.splats import project_splats, rasterise_splats
 
-# Metres a splat may stray from where it rides, and its largest deviation, by region.
-_LEASH = {"hair": 0.05, "clothes": 10.0, "scalp": 0.02, "neck": 0.01, "ears": 0.01}
+# Metres a splat may stray from where it began, and its largest deviation, by region.
+_LEASH = {"hair": 0.008, "clothes": 0.05, "scalp": 0.008, "neck": 0.01, "ears": 0.006}
 _LARGEST = {"hair": 0.012, "clothes": 0.05, "neck": 0.012, "scalp": 0.012}
 _FACE_LEASH, _FACE_LARGEST = 0.003, 0.006
 # What 1 means in the table of corrections: radians, metres, coefficients. Small, because a frame
 # is visited once an epoch and every visit moves its row by about ten learning rates.
 _TURN_UNIT, _SHIFT_UNIT, _CODE_UNIT = 2e-4, 1e-4, 4e-3
+_ROUND = ("skin", "brows", "lips", "hair", "ears", "neck", "scalp")  # regions of the closed head
 _DC = 0.28209479177387814  # the constant spherical harmonic
-
-
-@dataclass(frozen=True, eq=False)
-class Posed:
-    """Splats in the world as the rasteriser wants them."""
-
-    means: Float[Tensor, "N 3"]
-    rotation: Float[Tensor, "N 4"]
-    scale: Float[Tensor, "N 3"]
-    opacity: Float[Tensor, " N"]
-    colour: Float[Tensor, "N 3"]
 
 
 class SplatAvatar(nn.Module):
@@ -63,6 +51,7 @@ class SplatAvatar(nn.Module):
     weights: Tensor
     uv: Tensor
     region: Tensor
+    anchor: Tensor
     rest_head: Tensor
     rest_torso: Tensor
     seen_features: Tensor
@@ -70,7 +59,9 @@ class SplatAvatar(nn.Module):
     backdrop_pose: Tensor
     cells: Tensor
     cell_weights: Tensor
+    closed: Tensor
     pull: Tensor
+    shine: Tensor
     unit: Tensor
 
     def __init__(
@@ -97,6 +88,7 @@ class SplatAvatar(nn.Module):
             ("backdrop_pose", taken.camera_from_world),
         ):  # fmt: skip
             self.register_buffer(name, value.clone().contiguous())
+        self.register_buffer("anchor", torch.zeros(count, 3))
         self.offset = nn.Parameter(torch.zeros(count, 3))
         self.rotation = nn.Parameter(torch.tensor([1.0, 0, 0, 0]).repeat(count, 1))
         self.log_scale = nn.Parameter(torch.zeros(count, 3))
@@ -113,8 +105,10 @@ class SplatAvatar(nn.Module):
         unit[:3], unit[3:6] = _TURN_UNIT, _SHIFT_UNIT
         self.register_buffer("unit", unit, persistent=False)
         self.regression = Regression(code.mean.shape[0], corrections)
-        self.register_buffer("pull", torch.zeros(count), persistent=True)
+        for name in ("pull", "shine"):  # of the pictures since the last recycling: place, colour
+            self.register_buffer(name, torch.zeros(count), persistent=True)
         self.places: Tensor | None = None
+        self.shown: Tensor | None = None
         self.deal()
 
     def deal(self) -> None:
@@ -122,6 +116,8 @@ class SplatAvatar(nn.Module):
         cells, weights = bilinear_cells(self.uv, self.atlas)
         self.register_buffer("cells", cells, persistent=False)
         self.register_buffer("cell_weights", weights, persistent=False)
+        closed = torch.tensor([REGION[name] for name in _ROUND], device=self.region.device)
+        self.register_buffer("closed", torch.isin(self.region, closed), persistent=False)
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor]) -> "SplatAvatar":
@@ -192,30 +188,26 @@ class SplatAvatar(nn.Module):
             personal=personal,
         )
 
-    def pose(self, expression: Expression) -> Posed:
-        """Every splat in the world, for one moment. Corrections are the caller's business."""
-        code = self.code(self.features(expression))
-        motion = self._drawn(self._weighed(code, self.motion_atlas), 3)
-        shade = self._drawn(self._weighed(code, self.shade_atlas), 5)
+    def pose(self, expression: Expression, eye: Tensor | None = None) -> Posed:
+        """Every splat in the world, for one moment; with an `eye`, those it can see (see
+        `ops.ride`). Corrections are the caller's business."""
+        with torch.no_grad():  # corrections are for what moves, not for what is seen there
+            code = self.code(self.features(expression))
         vertices = self.surface.with_free(self.surface.head_vertices(expression))
-        means, rotation = carry(
-            vertices, self.corners, self.weights, self.offset, F.normalize(self.rotation, dim=-1)
-        )
-        means = means + motion
-        follow = torch.sigmoid(self.follow)[:, None]
         head = expression.world_from_head
         torso = head @ (torso_in_head(expression) @ invert_rigid(self.rest_torso))
-        with_head = means @ head[:3, :3].T + head[:3, 3]
-        with_torso = means @ torso[:3, :3].T + torso[:3, 3]
-        world = with_torso + follow * (with_head - with_torso)
-        turn_head, turn_torso = matrix_to_quaternion(torch.stack([head, torso])[:, :3, :3]).detach()
-        turn = turn_torso + follow.detach() * (turn_head - turn_torso)
-        return Posed(
-            world,
-            quaternion_multiply(turn, rotation),
-            torch.exp(self.log_scale + shade[:, 3:4]),
-            torch.sigmoid(self.opacity + shade[:, 4]),
-            self.colour + shade[:, :3],
+        riders = Riders(
+            self.corners, self.weights, self.closed, self.offset, self.rotation, self.log_scale,
+            self.opacity, self.colour, self.follow,
+        )  # fmt: skip
+        return ride(
+            riders,
+            vertices,
+            self._drawn(self._weighed(code, self.motion_atlas), 3),
+            self._drawn(self._weighed(code, self.shade_atlas), 5),
+            head,
+            torso,
+            eye,
         )
 
     def _weighed(self, code: Tensor, atlas: Tensor) -> Tensor:
@@ -227,16 +219,16 @@ class SplatAvatar(nn.Module):
     def _drawn(self, atlas: Tensor, channels: int) -> Tensor:
         return draw_cells(atlas.view(-1, channels), self.cells, self.cell_weights)
 
-    def draw(self, camera: Camera, posed: Posed) -> tuple[Tensor, Tensor, Tensor]:
-        """Features (colour and depth), alpha, and the splats' places on screen."""
+    def draw(
+        self, camera: Camera, posed: Posed, depth: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Colour (and depth, when asked for), alpha, and the splats' places on screen."""
         projected = project_splats(posed.means, posed.rotation, posed.scale, camera)
-        depth = to_camera(camera, posed.means)[:, 2:]
+        features = posed.colour
+        if depth:
+            features = torch.cat([features, to_camera(camera, posed.means)[:, 2:]], -1)
         picture, alpha = rasterise_splats(
-            projected,
-            torch.cat([posed.colour, depth], -1),
-            posed.opacity,
-            camera.width,
-            camera.height,
+            projected, features, posed.opacity, camera.width, camera.height
         )
         return picture, alpha, projected.xy
 
@@ -255,17 +247,22 @@ class SplatAvatar(nn.Module):
         return quaternion_to_matrix(self.rotation[which])
 
     def collect(self) -> None:
-        """Add up how hard the last picture pulled each splat across the screen."""
+        """Add up how hard the last picture pulled each splat's place on screen and its colour."""
         if self.places is not None and self.places.grad is not None:
-            self.pull += self.places.grad.norm(dim=-1)
+            self.pull[self.shown] += self.places.grad.norm(dim=-1)  # type: ignore[index]
+        if self.colour.grad is not None:
+            self.shine += self.colour.grad.abs().sum(-1)
         self.places = None
 
-    def anchored(self) -> Tensor:
-        """How far splats are beyond their leash, and how much too large, in millimetres."""
-        leash = _table(_LEASH, self.region)
-        away = torch.relu(self.offset.norm(dim=-1) - leash)
-        wide = torch.relu(self.log_scale.amax(-1) - _table(_LARGEST, self.region).log())
-        return 1e3 * away.square().mean() * 1e3 + 0.1 * wide.square().mean()
+    @torch.no_grad()
+    def hold(self) -> None:
+        """Bring splats back that strayed beyond their leash or grew too large."""
+        away = self.offset - self.anchor
+        length = away.norm(dim=-1, keepdim=True).clamp(min=1e-9)
+        leash = _table(_LEASH, self.region)[:, None]
+        self.offset.copy_(self.anchor + away * (leash / length).clamp(max=1))
+        largest = _table(_LARGEST, self.region).log()[:, None]
+        self.log_scale.copy_(torch.minimum(self.log_scale, largest))
 
     @torch.no_grad()
     def render(self, camera: Camera, expression: Expression) -> Picture:
@@ -277,8 +274,8 @@ class SplatAvatar(nn.Module):
     def drawn(self, camera: Camera, expression: Expression) -> Picture:
         """The same for one view, with gradients."""
         correction = self.regression(self.features(expression))
-        posed = self.pose(self.corrected(expression, correction))
-        picture, alpha, _ = self.draw(camera, posed)
+        posed = self.pose(self.corrected(expression, correction), eye_of(camera))
+        picture, alpha, _ = self.draw(camera, posed, depth=True)
         return Picture(picture[..., :3].clamp(0, 1), alpha, picture[..., 3])
 
     def _render_batch(self, camera: Camera, expression: Expression) -> Picture:
@@ -315,6 +312,11 @@ class SplatAvatar(nn.Module):
         head = expression.world_from_head
         vertices = self.surface.head_vertices(expression)
         return Mesh(transform(head, vertices), self.surface.triangles)
+
+
+def eye_of(camera: Camera) -> Float[Tensor, " 3"]:
+    """Where a camera stands in the world."""
+    return invert_rigid(camera.camera_from_world)[:3, 3]
 
 
 def _table(values: dict[str, float], region: Tensor) -> Tensor:

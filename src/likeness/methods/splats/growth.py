@@ -7,9 +7,11 @@ from torch.optim import Optimizer
 from likeness.methods.splats.avatar import SplatAvatar
 
 _FAINT = 0.02  # opacity below which a splat is not missed
+_IDLE = 0.02  # of the usual pull on a colour, below which a splat is hidden
+_HIDDEN = 0.05  # of all splats stay although hidden: other views may see them
 _STATE = ("exp_avg", "exp_avg_sq")
 _PER_SPLAT = ("offset", "rotation", "log_scale", "opacity", "colour", "follow")
-_CARRIED = ("corners", "weights", "uv", "region")
+_CARRIED = ("corners", "weights", "uv", "region", "anchor")
 
 
 @torch.no_grad()
@@ -18,19 +20,29 @@ def recycle(
     optimizer: Optimizer,
     error: Tensor,
     share: float,
+    shine: Tensor | None = None,
 ) -> int:
-    """Replace faint splats, and at most `share` of all, by halves of those with most `error`.
+    """Replace idle splats, and at most `share` of all, by halves of those with most `error`.
 
-    A chosen splat is split in two along its longest axis. The number of splats, and so memory and
-    speed, never changes. Returns how many moved.
+    Idle are faint ones and, where `shine` (how strongly pictures pulled at a splat's colour) is
+    given, hidden ones beyond the few that are kept for other views. A chosen splat is split in two
+    along its longest axis. The number of splats, and so memory and speed, never changes. Returns
+    how many moved.
     """
     opacity = torch.sigmoid(avatar.opacity)
     value = opacity * (avatar.log_scale.sort(-1).values[:, 1:].sum(-1)).exp()
     limit = max(1, int(share * avatar.count))
     faint = torch.nonzero(opacity < _FAINT)[:, 0]
-    faint = faint[torch.argsort(value[faint])][:limit]
+    faint = faint[torch.argsort(value[faint])]
+    if shine is not None:
+        hidden = torch.nonzero((shine < _IDLE * shine.median()) & (opacity >= _FAINT))[:, 0]
+        hidden = hidden[torch.argsort(shine[hidden] * value[hidden].clamp(min=1e-12))]
+        faint = torch.cat([faint, hidden[: max(0, len(hidden) - int(_HIDDEN * avatar.count))]])
+    faint = faint[:limit]
     wanted = torch.argsort(error, descending=True)
-    wanted = wanted[opacity[wanted] > 5 * _FAINT][: len(faint)]
+    busy = opacity[wanted] > 5 * _FAINT
+    busy &= ~torch.isin(wanted, faint)
+    wanted = wanted[busy][: len(faint)]
     faint = faint[: len(wanted)]
     if len(faint) == 0:
         return 0

@@ -16,15 +16,20 @@ from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
 from likeness.core.regions import REGION
 from likeness.core.track import Track
-from likeness.methods.splats.avatar import SplatAvatar
+from likeness.methods.splats.avatar import SplatAvatar, eye_of
 from likeness.methods.splats.code import RestPose, features, learn_code, torso_in_head
 from likeness.methods.splats.growth import recycle
-from likeness.methods.splats.placement import look_at_frames, needed_matte, place
+from likeness.methods.splats.looks import look_at_frames, needed_matte
+from likeness.methods.splats.placement import place
 from likeness.methods.splats.surface import bake
 from likeness.ops.image import l1_dssim
 from likeness.rigs import RIGS
 from likeness.training.adam import Adam
 from likeness.training.frames import clean_backdrop, trainable_frames
+
+_FILL = 0.6  # of the distance to its neighbours, a splat's deviation at the start
+_HOLD_EVERY = 10  # steps between looks at splats that stray
+_NOBODY = 0.01  # of the matte: surely not the person
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,9 +96,10 @@ class RiggedSplats:
         )  # fmt: skip
         with torch.no_grad():
             avatar.offset.copy_(start.offset)
+            avatar.anchor.copy_(start.offset)
             avatar.colour.copy_(start.colour)
-            avatar.log_scale.copy_(torch.log(0.6 * start.spacing)[:, None].expand(-1, 3))
-            avatar.opacity.fill_(0.0)
+            avatar.log_scale.copy_(torch.log(_FILL * start.spacing)[:, None].expand(-1, 3))
+            avatar.opacity.fill_(1.0)
             avatar.follow.copy_(torch.logit(start.follow.clamp(0.02, 0.98)))
             if track.bends is not None:
                 bent = bends_in_head(track.bends, camera, rest, self.atlas)
@@ -145,28 +151,32 @@ class RiggedSplats:
         if progress < self.warm_up:
             view = halved(view)
         expression = avatar.corrected(view.expression, avatar.correction(view.index))
-        posed = avatar.pose(expression)
+        posed = avatar.pose(expression, eye_of(view.camera))
         picture, alpha, places = avatar.draw(view.camera, posed)
         if places.requires_grad:
             places.retain_grad()
-            avatar.places = places
+            avatar.places, avatar.shown = places, posed.shown
         drawn = picture[..., :3] + (1 - alpha[..., None]) * avatar.behind(view.camera)
         losses = {
             "picture": l1_dssim(drawn, view.rgb, self.structure, view.weight),
-            "anchor": avatar.anchored(),
             "small": 1e-6 * avatar.corrections[view.index].square().sum(),
         }
         if progress < 0.5:
             losses["matte"] = self.matte * (alpha - view.alpha).abs().mean()
+        else:  # nothing floats beside the person, whatever colour it hides in
+            losses["matte"] = self.matte * (alpha * (view.alpha < _NOBODY)).mean()
         return losses
 
     def after_step(self, avatar: SplatAvatar, optimizer: Optimizer, step: int) -> None:
         """Collect where the picture pulls, move idle splats there, and lower the rates."""
         progress = step / self.steps
         avatar.collect()
+        if step % _HOLD_EVERY == 0:
+            avatar.hold()
         if step % self.recycle_every == self.recycle_every - 1 and 0.02 < progress < 0.7:
-            recycle(avatar, optimizer, avatar.pull, 0.05)
+            recycle(avatar, optimizer, avatar.pull, 0.05, avatar.shine)
             avatar.pull.zero_()
+            avatar.shine.zero_()
         decay = 0.05 ** max(0.0, (progress - 0.3) / 0.7)
         for group in optimizer.param_groups:
             group["lr"] = group["rate"] * decay

@@ -2,21 +2,19 @@
 
 from dataclasses import dataclass, fields, replace
 
-import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from torch import Generator, Tensor
 
-from likeness.core.batching import take
-from likeness.core.camera import Camera, project, resized
-from likeness.core.capture import Capture
-from likeness.core.errors import BadInput
+from likeness.core.camera import Camera, project
 from likeness.core.geometry import invert_rigid, transform
 from likeness.core.regions import REGION
-from likeness.core.track import Track
 from likeness.methods.splats.code import RestPose
+from likeness.methods.splats.hair import hair_heights
+from likeness.methods.splats.looks import Look, sampled
 from likeness.methods.splats.surface import Surface
-from likeness.ops.carry import carry
-from likeness.training.frames import matte_of
+from likeness.methods.splats.visible import SHOWS, affordable, borrowed, gaps, shown
+from likeness.ops.carry import carry, triangle_axes
 
 # Splats per area, relative to plain skin.
 _DENSITY = {
@@ -34,8 +32,10 @@ _DENSITY = {
     "clothes": 0.5,
     "scalp": 0.5,
 }
-_HAIR_REACH = 0.06  # metres hair may stand off the scalp
-_SAMPLES = 12  # frames looked at to carve and to colour
+_HAIR_DEEP = 0.4  # of its height, below which hair is not filled: nobody sees it
+_FRINGE = 0.004  # metres that loose hair stands out beyond
+_HAIR_SPACING = (0.001, 0.006)  # metres between splats of the hair
+_SPARE = 1.8  # candidates for each splat of rig and hair, of which the seen ones are kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,62 +52,6 @@ class Placed:
     colour: Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class Look:
-    """One training frame, small enough to hold a dozen of: picture, matte, and where things are."""
-
-    camera: Camera
-    rgb: Tensor
-    alpha: Tensor
-    world_from_head: Tensor
-    world_from_torso: Tensor
-    vertices: Tensor
-
-
-def look_at_frames(
-    capture: Capture, track: Track, surface: Surface, frames: list[int], size: int = 256
-) -> list[Look]:
-    """Evenly chosen training frames. A frame without a matte ends it: shapes come from mattes."""
-    chosen = [frames[i] for i in np.linspace(0, len(frames) - 1, _SAMPLES).round().astype(int)]
-    looks = []
-    for index in dict.fromkeys(chosen):
-        alpha = needed_matte(capture, track, index)
-        rgb = capture[index].rgb
-        if alpha.shape != rgb.shape[:2]:
-            raise BadInput(
-                f"Frame {index} has a {alpha.shape[1]}x{alpha.shape[0]} matte but a "
-                f"{rgb.shape[1]}x{rgb.shape[0]} picture. Delete the track to redraw it."
-            )
-        scale = size / max(rgb.shape[:2])
-        width, height = round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)
-        planes = torch.cat([rgb, alpha[..., None]], -1)
-        small = torch.nn.functional.interpolate(
-            planes.permute(2, 0, 1)[None], (height, width), mode="area"
-        )[0].permute(1, 2, 0)
-        expression = take(track.expressions, index)
-        torso = expression.world_from_torso
-        looks.append(
-            Look(
-                resized(take(track.cameras, index), width, height),
-                small[..., :3],
-                small[..., 3],
-                expression.world_from_head,
-                expression.world_from_head if torso is None else torso,
-                surface.head_vertices(expression),
-            )
-        )
-    return looks
-
-
-def needed_matte(capture: Capture, track: Track, index: int) -> Tensor:
-    alpha = matte_of(capture, track, index)
-    if alpha is None:
-        raise BadInput(
-            f"Frame {index} of {capture.name!r} has no matte. Run `likeness track` to draw one."
-        )
-    return alpha
-
-
 def place(
     surface: Surface,
     looks: list[Look],
@@ -116,27 +60,64 @@ def place(
     budget: int,
     generator: Generator,
 ) -> Placed:
-    """`budget` splats: 55 % on the rig, 20 % in the hair shell, 25 % on the shoulders. `camera` is
-    that of the frame at rest."""
+    """`budget` splats: 55 % on the rig, 20 % in the hair shell, 25 % on the shoulders, as far as
+    the looks show them. `camera` is that of the frame at rest."""
     hair, shoulders = budget // 5, budget // 4
     rest_torso = rest.head_from_torso
-    whole = joined(
-        [
-            on_surface(surface, budget - hair - shoulders, generator),
-            in_hair(surface, looks, hair, generator),
-            on_shoulders(surface, looks, rest_torso, shoulders, generator),
-        ]
-    )
+    rig = budget - hair - shoulders
+    parts = [
+        on_surface(surface, round(_SPARE * rig), generator),
+        joined(
+            [
+                in_hair(surface, looks, round(_SPARE * hair), generator),
+                in_fringe(surface, looks, hair // 4, generator),
+            ]
+        ),
+        on_shoulders(surface, looks, rest_torso, shoulders, generator),
+    ]
+    whole = seen_ones(parts, (rig, hair, shoulders), looks, surface, rest_torso)
     whole = with_torso(whole, surface, rest, camera)
     return coloured(whole, looks, surface, rest_torso)
+
+
+def seen_ones(
+    parts: list[Placed],
+    counts: tuple[int, ...],
+    looks: list[Look],
+    surface: Surface,
+    rest_torso: Tensor,
+) -> Placed:
+    """So many of each part, seen ones first, each as large as its distance to its neighbours."""
+    filled = visibility(joined(parts), looks, surface, rest_torso)
+    kept = []
+    for part, own, count in zip(
+        parts, filled.split([len(p.corners) for p in parts]), counts, strict=True
+    ):
+        kept.append(chosen(part, affordable(own, min(count, len(own)))))
+    kept[1] = replace(kept[1], spacing=gaps(at_rest(kept[1], surface), *_HAIR_SPACING))
+    return joined(kept)
+
+
+def visibility(placed: Placed, looks: list[Look], surface: Surface, rest_torso: Tensor) -> Tensor:
+    """Pixels each splat fills in the look that shows it best."""
+    most = torch.zeros(len(placed.corners))
+    for look in looks:
+        world = in_world(placed, look, surface, rest_torso)
+        most = torch.maximum(most, shown(look.camera, world, placed.spacing))
+    return most
+
+
+def at_rest(placed: Placed, surface: Surface) -> Tensor:
+    """Where splats are in the frame of the head, the face at rest."""
+    turn = torch.tensor([1.0, 0, 0, 0]).expand(len(placed.corners), 4)
+    vertices = surface.with_free(surface.template)
+    return carry(vertices, placed.corners, placed.weights, placed.offset, turn)[0]
 
 
 def with_torso(placed: Placed, surface: Surface, rest: RestPose, camera: Camera) -> Placed:
     """Shoulders and neck on the second tile of the atlas, by where they are seen at rest: what
     bends a collar bends the skin beside it."""
-    vertices = surface.with_free(surface.template)
-    turn = torch.tensor([1.0, 0, 0, 0]).expand(len(placed.corners), 4)
-    means, _ = carry(vertices, placed.corners, placed.weights, placed.offset, turn)
+    means = at_rest(placed, surface)
     pixels = project(camera, transform(rest.world_from_head, means))
     tile = pixels / pixels.new_tensor([camera.width, camera.height])
     beside = tile.clamp(0, 0.999) + torch.tensor([0.0, 1.0])
@@ -179,7 +160,7 @@ def _riding(
 
 
 def in_hair(surface: Surface, looks: list[Look], count: int, generator: Generator) -> Placed:
-    """In a shell over scalp and ears, kept where every look's matte has the person."""
+    """In the layer of hair over scalp and ears, kept where most looks' mattes have the person."""
     region = surface.regions[surface.triangles].mode(-1).values
     grows = (region == REGION["scalp"]) | (region == REGION["ears"])
     mass = triangle_areas(surface) * (grows if bool(grows.any()) else 1.0)
@@ -187,17 +168,19 @@ def in_hair(surface: Surface, looks: list[Look], count: int, generator: Generato
     face = stratified(mass, tries, generator)
     hair = torch.full((tries,), REGION["hair"])
     start = _riding(surface, face, hair, torch.zeros(tries), generator)
-    height = _HAIR_REACH * torch.rand(tries, generator=generator)
+    stands = hair_heights(surface, looks)[start.corners]
+    stands = (stands * start.weights).sum(-1)
+    height = stands * (_HAIR_DEEP + (1 - _HAIR_DEEP) * torch.rand(tries, generator=generator))
+    height = height + _FRINGE * torch.rand(tries, generator=generator)
     flat = torch.zeros(tries)
     start = replace(start, offset=torch.stack([flat, flat, height], -1))
-    inside = torch.ones(tries)
+    inside = torch.zeros(tries)
     for look in looks:
         pixels, ahead = seen_at(start, look, surface)
-        inside = torch.minimum(inside, sampled(look.alpha[..., None], pixels)[:, 0] * ahead)
-    order = torch.argsort((inside < 0.6).float() + 1e-3 * torch.rand(tries, generator=generator))
-    share = float((inside >= 0.6).float().mean().clamp(min=0.05))
-    spacing = (float(mass.sum()) * _HAIR_REACH * share / count) ** (1 / 3)
-    return replace(chosen(start, order[:count]), spacing=torch.full((count,), spacing))
+        inside += (sampled(look.alpha[..., None], pixels)[:, 0] * ahead > 0.3).float() / len(looks)
+    order = torch.argsort((inside < 0.7).float() + 1e-3 * torch.rand(tries, generator=generator))
+    kept = chosen(start, order[:count])
+    return replace(kept, spacing=gaps(at_rest(kept, surface), *_HAIR_SPACING))
 
 
 def on_shoulders(
@@ -207,10 +190,11 @@ def on_shoulders(
     head's own splats do not cover. They ride on nothing and go with the torso."""
     anchor = transform(invert_rigid(rest_torso), surface.throat()[None])
     share = -(-count // len(looks))
+    lips = surface.regions == REGION["lips"]
     found = []
     for look in looks:
         camera_from_torso = look.camera.camera_from_world @ look.world_from_torso
-        pixels = uncovered(look, share, generator)
+        pixels = uncovered(look, lips, share, generator)
         z = transform(camera_from_torso, anchor)[0, 2].expand(len(pixels))
         k = look.camera.intrinsics
         x, y = (pixels[:, 0] - k[0, 2]) / k[0, 0] * z, (pixels[:, 1] - k[1, 2]) / k[1, 1] * z
@@ -231,16 +215,61 @@ def on_shoulders(
     )
 
 
-def uncovered(look: Look, count: int, generator: Generator) -> Tensor:
-    """Pixels of the matte farther than a little from every vertex of the head, as (x, y)."""
+def in_fringe(surface: Surface, looks: list[Look], count: int, generator: Generator) -> Placed:
+    """Loose hair: where mattes show a person above the mouth whom no vertex of the head covers.
+    Each rides on the nearest place, on screen, where hair grows."""
+    grows = torch.isin(surface.regions, torch.tensor([REGION["scalp"], REGION["ears"]]))
+    own = grows[surface.triangles].all(-1).nonzero()[:, 0]
+    if not len(own):
+        own = torch.arange(len(surface.triangles))
+    lips = surface.regions == REGION["lips"]
+    share = -(-count // len(looks))
+    corners, offsets = [], []
+    for look in looks:
+        camera_from_head = look.camera.camera_from_world @ look.world_from_head
+        pixels = uncovered(look, lips, share, generator, above=True)
+        first = surface.triangles[own, 0]
+        around = transform(camera_from_head, look.vertices[first])
+        k = look.camera.intrinsics
+        at = around @ k.T
+        _, nearest = cKDTree((at[:, :2] / at[:, 2:]).numpy()).query(pixels.numpy())
+        nearest = torch.from_numpy(nearest)
+        ray = torch.cat([pixels, torch.ones_like(pixels[:, :1])], -1) @ torch.linalg.inv(k).T
+        place = transform(invert_rigid(camera_from_head), ray * around[nearest, 2:])
+        mine = surface.triangles[own[nearest]]
+        axes = triangle_axes(look.vertices[mine])
+        away = place - look.vertices[mine[:, 0]]
+        corners.append(mine)
+        offsets.append((axes.mT @ away[..., None])[..., 0])
+    corners, offset = torch.cat(corners)[:count], torch.cat(offsets)[:count]
+    number = len(corners)
+    hair = torch.full((number,), REGION["hair"])
+    weights = torch.tensor([1.0, 0.0, 0.0]).expand(number, 3)
+    corner_uv = torch.zeros(len(surface.template), 2)
+    corner_uv[surface.triangles.flatten()] = surface.uv[surface.uv_triangles.flatten()]
+    uv = corner_uv[corners[:, 0]]
+    follow = surface.follows_head[corners[:, 0]]
+    grey = torch.full((number, 3), 0.5)
+    placed = Placed(corners, weights, offset, uv, hair, follow, follow, grey)
+    return replace(placed, spacing=gaps(at_rest(placed, surface), *_HAIR_SPACING))
+
+
+def uncovered(
+    look: Look, lips: Tensor, count: int, generator: Generator, above: bool = False
+) -> Tensor:
+    """Pixels of the matte below (or above) the mouth, mostly farther than a little from every
+    vertex of the head, as (x, y). What stands out above the mouth is hair."""
     height, width = look.alpha.shape
     at = project(look.camera, transform(look.world_from_head, look.vertices)).long()
+    mouth = int(at[lips, 1].max().clamp(0, height - 1))
     head = torch.zeros(1, 1, height, width)
     ok = (at[:, 0] >= 0) & (at[:, 0] < width) & (at[:, 1] >= 0) & (at[:, 1] < height)
     head[0, 0, at[ok, 1], at[ok, 0]] = 1
     reach = 2 * (width // 50) + 1
     head = torch.nn.functional.max_pool2d(head, reach, 1, reach // 2)[0, 0]
-    mass = (look.alpha * (1 - 0.9 * head)).flatten()
+    rows = torch.arange(height)
+    side = (rows < mouth if above else rows >= mouth).float()[:, None]
+    mass = (look.alpha * (1 - (1.0 if above else 0.9) * head) * side).flatten()
     if float(mass.sum()) < 1:
         mass = torch.ones_like(mass)
     pick = stratified(mass, count, generator)
@@ -249,39 +278,37 @@ def uncovered(look: Look, count: int, generator: Generator) -> Tensor:
 
 
 def coloured(placed: Placed, looks: list[Look], surface: Surface, rest_torso: Tensor) -> Placed:
-    """Each splat in the median colour of the pixels it falls on; colour behind it does not show."""
+    """Each splat in the median colour of the pixels it falls on; what is covered borrows."""
     votes = []
     for look in looks:
         pixels, _ = seen_at(placed, look, surface, rest_torso)
         votes.append(sampled(look.rgb, pixels))
-    return replace(placed, colour=torch.stack(votes).median(0).values)
+    colour = torch.stack(votes).median(0).values
+    seen = visibility(placed, looks, surface, rest_torso) >= SHOWS
+    return replace(placed, colour=borrowed(at_rest(placed, surface), colour, seen))
+
+
+def in_world(
+    placed: Placed, look: Look, surface: Surface, rest_torso: Tensor | None = None
+) -> Tensor:
+    """Where splats are in a look; all with the head, unless the torso's rest is given."""
+    turn = torch.tensor([1.0, 0, 0, 0]).expand(len(placed.corners), 4)
+    vertices = surface.with_free(look.vertices)
+    means, _ = carry(vertices, placed.corners, placed.weights, placed.offset, turn)
+    world = transform(look.world_from_head, means)
+    if rest_torso is None:
+        return world
+    torso = transform(look.world_from_torso @ invert_rigid(rest_torso), means)
+    return torso + placed.follow[:, None] * (world - torso)
 
 
 def seen_at(
     placed: Placed, look: Look, surface: Surface, rest_torso: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Pixels the splats fall on in a look, and 1 for those inside the picture."""
-    turn = torch.tensor([1.0, 0, 0, 0]).expand(len(placed.corners), 4)
-    vertices = surface.with_free(look.vertices)
-    means, _ = carry(vertices, placed.corners, placed.weights, placed.offset, turn)
-    world = transform(look.world_from_head, means)
-    if rest_torso is not None:
-        torso = transform(look.world_from_torso @ invert_rigid(rest_torso), means)
-        world = torso + placed.follow[:, None] * (world - torso)
-    pixels = project(look.camera, world)
+    pixels = project(look.camera, in_world(placed, look, surface, rest_torso))
     size = pixels.new_tensor([look.camera.width, look.camera.height])
     return pixels, ((pixels > 0) & (pixels < size)).all(-1).float()
-
-
-def sampled(picture: Tensor, pixels: Tensor) -> Tensor:
-    """Bilinear colours at (x, y) pixels; the border goes on outside."""
-    size = pixels.new_tensor([picture.shape[1], picture.shape[0]])
-    grid = (2 * pixels / size - 1)[None, None]
-    planes = picture.permute(2, 0, 1)[None]
-    found = torch.nn.functional.grid_sample(
-        planes, grid, padding_mode="border", align_corners=False
-    )
-    return found[0, :, 0].T
 
 
 def chosen(placed: Placed, index: Tensor) -> Placed:
