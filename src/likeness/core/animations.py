@@ -11,9 +11,10 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
+from likeness.core.credentials import sign
 from likeness.core.errors import BadInput
 from likeness.core.files import atomic
-from likeness.core.media import SYNTHETIC, VideoWriter, to_bytes
+from likeness.core.media import SYNTHETIC, VideoWriter, finish, to_bytes
 from likeness.core.xmp import gif_with_comment, packet, webp_with_xmp
 
 ANIMATIONS = (".gif", ".webp")
@@ -119,7 +120,7 @@ class AnimationWriter:
             self._atomic.__exit__(kind, error, None)
             raise error
         if kind is None:
-            self._mark()
+            finish(self._atomic, self._mark)
         self._atomic.__exit__(kind, error, trace)
 
     def _mark(self) -> None:
@@ -127,6 +128,8 @@ class AnimationWriter:
         size = self.stream.width, self.stream.height
         marked = gif_with_comment(data, about) if self.gif else webp_with_xmp(data, about, *size)
         self._temporary.write_bytes(marked)
+        if self.note:
+            sign(self._temporary, SYNTHETIC, self.note)
 
 
 def _palette(frames: list[np.ndarray]) -> Image.Image:

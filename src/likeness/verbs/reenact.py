@@ -113,7 +113,7 @@ def reenact(
     if beside and driving.capture is not None:
         pictures = with_recording(pictures, driving)
     note = note_of(avatar_folder(avatar))
-    with VideoWriter(out, driving.fps, driving.sound, note=note.sentence()) as video:
+    with VideoWriter(out, driving.fps, driving.sound, note=note.line()) as video:
         for picture in counted(pictures, "reenacting", count):
             video.write(picture)
     about: dict[str, Any] = {
