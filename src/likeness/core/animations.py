@@ -40,6 +40,8 @@ class AnimationWriter:
         self.rate = Fraction(fps).limit_denominator(1001)
         self.quality, self.note = quality, note
         self.container: Any = None
+        self.stream: Any = None
+        self.palette: Any = None
         self.waiting: list[np.ndarray] = []
         self.count = 0
 
@@ -75,7 +77,8 @@ class AnimationWriter:
         if pixels.shape[2] == 4:
             colours[255] = 0
             index = np.where(pixels[..., 3] < 128, 255, index)
-        return av.VideoFrame.from_ndarray((index.astype(np.uint8), colours), format="pal8")
+        paletted: Any = (index.astype(np.uint8), colours)
+        return av.VideoFrame.from_ndarray(paletted, format="pal8")
 
     def _webp_frame(self, pixels: UInt8[np.ndarray, "H W C"]) -> av.VideoFrame:
         blank = np.full((*pixels.shape[:2], 1), 255, np.uint8)

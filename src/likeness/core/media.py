@@ -69,6 +69,7 @@ class VideoWriter:
             raise BadInput(f"A video of {fps} frames a second cannot be written.")
         self.sound, self.quality, self.note = sound, quality, note
         self.container: Any = None
+        self.stream: Any = None
         self.audio: Any = None
         self.count = 0
 
