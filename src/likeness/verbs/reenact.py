@@ -33,6 +33,7 @@ from likeness.verbs.sources import Source, open_source
 from likeness.verbs.targets import leak, target_of
 
 _COLOURS = {"grey": GREY, "white": 1.0, "black": 0.0}
+_ALIKE = 1.0  # millimetres; of faces nearer than this a share of their difference says nothing
 VIEWS = ("own", "portrait")
 
 
@@ -258,8 +259,8 @@ def summary(out: Path, about: dict[str, Any]) -> str:
         lines.append(f"  held in range: {100 * share:.1f} % of the coefficients ({most})")
     if about["identity_leak"]:
         found = about["identity_leak"]
-        lines.append(
-            f"  identity leak: {100 * found['share']:.1f} % "
-            f"({found['neutral_moved_mm']:.2f} mm of {found['identities_apart_mm']:.2f} mm)"
-        )
+        moved, apart = found["neutral_moved_mm"], found["identities_apart_mm"]
+        share = f"{100 * found['share']:.1f} % ({moved:.2f} mm of {apart:.2f} mm)"
+        alike = f"{moved:.2f} mm; the two faces are alike, {apart:.2f} mm apart"
+        lines.append(f"  identity leak: {alike if apart < _ALIKE else share}")
     return "\n".join(lines)
