@@ -44,7 +44,7 @@ def open_source(source: str, kept: Path, rig: str, gestures: str = "", fps: floa
     if not path.exists():
         raise BadInput(
             f"There is no file or folder {source}. A driver is a track folder, a folder of "
-            "`likeness build`, a .csv, .json or .npz of motion, a video, `gestures`, or `webcam`."
+            "`likeness build`, a .csv, .json or .npz of motion, a video, or `gestures`."
         )
     if path.is_dir():
         return _tracked(path)
