@@ -1,5 +1,6 @@
 import json
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 
 import av
 import numpy as np
@@ -15,6 +16,10 @@ from likeness.verbs import export as module
 from likeness.verbs.export import export, fitting, note_of
 from likeness.verbs.show import show
 from likeness.verbs.verify import mark, verify
+
+needs_usd = pytest.mark.skipif(
+    find_spec("pxr") is None, reason="usd-core is not installed (likeness[usd])"
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ def test_every_format_is_listed_with_what_an_avatar_lacks_for_it(folder):
         ("gltf-splats", "s.glb", ()),
         ("glb", "a.glb", ("texture=16",)),
         ("obj", "a.obj", ("texture=16",)),
+        pytest.param("usd", "ä.usdc", ("texture=16",), marks=needs_usd),
         ("mesh-ply", "m.ply", ()),
         ("json", "a.json", ()),
         ("csv", "a.csv", ()),
@@ -153,6 +159,13 @@ def test_a_file_without_a_mark_or_that_is_none_is_told_apart(tmp_path):
         verify(tmp_path / "a.glb")
     with pytest.raises(BadInput, match="no file"):
         verify(tmp_path / "b.glb")
+
+
+@needs_usd
+def test_a_usd_that_is_none_is_said(tmp_path):
+    (tmp_path / "a.usdc").write_bytes(b"rubbish")
+    with pytest.raises(BadInput, match="damaged.*no USD layer"):
+        verify(tmp_path / "a.usdc")
 
 
 def test_show_tells_method_consent_and_exports(folder):

@@ -137,6 +137,18 @@ def _spz(file: Path) -> dict[str, Any] | None:
     return _after_key(head[10 : head.index(b"\0", 10)])
 
 
+def _usd(file: Path) -> dict[str, Any] | None:
+    from likeness.exporters.usd import pxr  # brings the renderers, which other files do not need
+
+    (sdf,) = pxr("Sdf")
+    try:
+        layer = sdf.Layer.OpenAsAnonymous(str(file))
+    except Exception as error:  # the library has an exception of its own for rubbish
+        raise ValueError("no USD layer") from error
+    kept = layer.customLayerData if layer is not None else {}
+    return json.loads(kept[KEY]) if KEY in kept else None
+
+
 def _tensors(file: Path) -> dict[str, Any] | None:
     notes = load_tensors_and_notes(file)[1]
     return json.loads(notes[KEY]) if KEY in notes else None
@@ -194,6 +206,7 @@ _READERS = {
     ".html": _page,
     ".json": _json,
     ".npz": _npz,
+    ".usdc": _usd,
     ".spz": _spz,
     ".safetensors": _tensors,
     ".png": _picture,
