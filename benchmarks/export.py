@@ -23,7 +23,15 @@ from likeness.methods.splats.surface import bake
 from likeness.rigs.clay import clay
 
 FPS = 25.0
-LONG = ("glb", "json", "csv", "npz", "bvh", "page")  # what takes a whole motion into one file
+LONG = (
+    "glb",
+    "usd",
+    "json",
+    "csv",
+    "npz",
+    "bvh",
+    "page",
+)  # what takes a whole motion into one file
 
 
 def moving(frames: int) -> Motion:

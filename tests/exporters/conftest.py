@@ -15,7 +15,7 @@ from likeness.methods.splats.code import RestPose, features, learn_code
 from likeness.methods.splats.surface import bake
 from likeness.rigs.clay import clay
 
-COUNT, ATLAS, DIRECTIONS = 400, 8, 4
+COUNT, ATLAS, DIRECTIONS, BENDS = 400, 8, 4, 2
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +32,7 @@ def motion():
         joints=0.1 * torch.randn(still.joints.shape, generator=g),
         world_from_head=head,
         world_from_torso=torso,
+        torso=torch.randn(10, BENDS, generator=g),
     )
     return Motion(moving, 25.0)
 
@@ -44,12 +45,12 @@ def avatar(motion):
     moment = take(motion.expressions, 0)
     torso = torch.linalg.inv(moment.world_from_head) @ moment.world_from_torso
     rest = RestPose(moment.world_from_head, torso)
-    seen = features(motion.expressions, rest, 0, 0)
+    seen = features(motion.expressions, rest, 0, BENDS)
     faces = torch.randint(len(surface.triangles), (COUNT,), generator=g)
     weights = torch.rand(COUNT, 3, generator=g) + 0.1
     head = SplatAvatar(
         surface,
-        learn_code(seen, DIRECTIONS),
+        learn_code(seen, DIRECTIONS, BENDS),
         rest,
         surface.triangles[faces],
         weights / weights.sum(-1, keepdim=True),

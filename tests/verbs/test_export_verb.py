@@ -1,7 +1,9 @@
 import json
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 
 import av
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -15,56 +17,16 @@ from likeness.verbs.export import export, fitting, note_of
 from likeness.verbs.show import show
 from likeness.verbs.verify import mark, verify
 
+needs_usd = pytest.mark.skipif(
+    find_spec("pxr") is None, reason="usd-core is not installed (likeness[usd])"
+)
+
 
 @dataclass(frozen=True)
 class Painted:
     """An avatar that can only be looked at."""
 
     name: str = "painted"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A tiny avatar folder as `fit` would leave it."""
-    from likeness.core.camera import pinhole
-    from likeness.methods.splats.avatar import SplatAvatar
-    from likeness.methods.splats.code import RestPose, features, learn_code
-    from likeness.methods.splats.method import RiggedSplats
-    from likeness.methods.splats.surface import bake
-    from likeness.rigs.clay import clay
-    from likeness.training.checkpoints import save_avatar
-
-    torch.manual_seed(0)
-    rig = clay()
-    surface, moments = bake(rig, rig.rest()), rig.neutral(6)
-    moments = type(moments)(
-        "clay", torch.rand(6, 52), moments.joints, moments.world_from_head, moments.world_from_head
-    )
-    rest = RestPose(torch.eye(4), torch.eye(4))
-    seen = features(moments, rest, 0, 0)
-    faces = surface.triangles[torch.randint(len(surface.triangles), (60,))]
-    third = torch.full((60, 3), 1 / 3)
-    place = torch.rand(60, 2)
-    region = surface.regions[faces[:, 0]]
-    backdrop = torch.full((8, 8, 3), 0.5)
-    head = SplatAvatar(
-        surface,
-        learn_code(seen, 3),
-        rest,
-        faces,
-        third,
-        place,
-        region,
-        seen,
-        4,
-        backdrop,
-        pinhole(10.0, 8, 8, torch.eye(4)),
-    )
-    with torch.no_grad():
-        head.log_scale -= 5
-    path = tmp_path_factory.mktemp("Zoë") / "avatar"
-    save_avatar(path, "splats", RiggedSplats(), head, "Zoë, today, tests")
-    return path
 
 
 def test_every_format_is_listed_with_what_an_avatar_lacks_for_it(folder):
@@ -84,6 +46,7 @@ def test_every_format_is_listed_with_what_an_avatar_lacks_for_it(folder):
         ("gltf-splats", "s.glb", ()),
         ("glb", "a.glb", ("texture=16",)),
         ("obj", "a.obj", ("texture=16",)),
+        pytest.param("usd", "ä.usdc", ("texture=16",), marks=needs_usd),
         ("mesh-ply", "m.ply", ()),
         ("json", "a.json", ()),
         ("csv", "a.csv", ()),
@@ -198,6 +161,13 @@ def test_a_file_without_a_mark_or_that_is_none_is_told_apart(tmp_path):
         verify(tmp_path / "b.glb")
 
 
+@needs_usd
+def test_a_usd_that_is_none_is_said(tmp_path):
+    (tmp_path / "a.usdc").write_bytes(b"rubbish")
+    with pytest.raises(BadInput, match="damaged.*no USD layer"):
+        verify(tmp_path / "a.usdc")
+
+
 def test_show_tells_method_consent_and_exports(folder):
     text = show(folder)
     assert "splats on the rig clay" in text
@@ -205,3 +175,86 @@ def test_show_tells_method_consent_and_exports(folder):
     assert "ok  page" in text
     assert note_of(folder.parent).subject.startswith("Zoë")
     assert asdict(note_of(folder))["consent"]
+
+
+def test_a_target_below_a_file_or_a_folder_is_one_clear_line(folder, tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    (tmp_path / "a.ply").mkdir()
+    for target in (tmp_path / "taken" / "a.ply", tmp_path / "a.ply"):
+        with pytest.raises(LikenessError, match="cannot be written.*--out"):
+            export(folder, "ply", target)
+    assert (tmp_path / "taken").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ply", "taken"]
+
+
+@pytest.mark.parametrize("to", ["mp4", "gif", "ply", "page", "glb"])
+def test_an_export_stopped_half_way_leaves_what_was_there_before(folder, tmp_path, monkeypatch, to):
+    target = tmp_path / f"a.{'html' if to == 'page' else to}"
+    target.write_text("an older export")
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", stopped)
+    small = {"mp4": "size=32", "gif": "size=32", "glb": "texture=16"}
+    with pytest.raises(KeyboardInterrupt):
+        export(folder, to, target, options=(small[to],) if to in small else ())
+    assert target.read_text() == "an older export"
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+
+
+def test_an_avatar_without_the_talent_is_refused_by_name(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "open_avatar", lambda *_: Painted())
+    for to, lacks in (("ply", "splats"), ("glb", "a rig"), ("mp4", "a picture of itself")):
+        with pytest.raises(LikenessError, match=f"{to} needs {lacks}, and Painted has none"):
+            export(folder, to, tmp_path / "a")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("JawOpen,Grin\n0,0\n", "Grin"),
+        ("JawOpen\n0.1\ninf\n", "line 3: JawOpen is 'inf'"),
+        ("JawOpen,JawLeft\n0.1\n", "1 of 2 columns"),
+    ],
+)
+def test_a_motion_that_is_wrong_is_one_line_and_nothing_is_written(folder, tmp_path, text, says):
+    (tmp_path / "ü.csv").write_text(text)
+    with pytest.raises(LikenessError, match=says) as told:
+        export(folder, "mp4", tmp_path / "a.mp4", tmp_path / "ü.csv", options=("size=32",))
+    assert "\n" not in str(told.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["ü.csv"]
+
+
+def test_a_motion_that_lacks_coefficients_leaves_them_at_rest(folder, tmp_path):
+    (tmp_path / "m.csv").write_text("JawOpen\n0.25\n0.5\n")
+    export(folder, "json", tmp_path / "m.json", tmp_path / "m.csv")
+    told = json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))
+    jaw = told["shape_names"].index("jawOpen")
+    assert [row[jaw] for row in told["coefficients"]] == [0.25, 0.5]
+    assert sum(map(sum, told["coefficients"])) == 0.75
+
+
+def test_a_splat_that_is_not_finite_is_left_out_of_the_file(folder, tmp_path, monkeypatch, caplog):
+    head = module.open_avatar(folder)
+    with torch.no_grad():
+        head.offset[3] = torch.nan
+    monkeypatch.setattr(module, "open_avatar", lambda *_: head)
+    for to in ("ply", "spz", "splat", "gltf-splats"):
+        suffix = "glb" if to == "gltf-splats" else to
+        export(folder, to, tmp_path / f"a.{suffix}")
+        assert "1 splats are not finite" in caplog.text
+        caplog.clear()
+
+
+def test_an_npz_of_another_width_is_refused(folder, tmp_path):
+    export(folder, "npz", tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as arrays:
+        held = {name: arrays[name] for name in arrays.files}
+    narrow = {**held, "coefficients": held["coefficients"][:, :7]}
+    longer = {**held, "joints": held["joints"].repeat(3, 0)}
+    for wrong, says in ((narrow, "holds 7 coefficients"), (longer, "joints is of shape")):
+        np.savez(tmp_path / "b.npz", **wrong)
+        with pytest.raises(LikenessError, match=says):
+            export(folder, "mp4", tmp_path / "a.mp4", tmp_path / "b.npz", options=("size=32",))

@@ -11,9 +11,10 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
+from likeness.core.credentials import sign
 from likeness.core.errors import BadInput
 from likeness.core.files import atomic
-from likeness.core.media import SYNTHETIC, VideoWriter, to_bytes
+from likeness.core.media import SYNTHETIC, VideoWriter, finish, to_bytes
 from likeness.core.xmp import gif_with_comment, packet, webp_with_xmp
 
 ANIMATIONS = (".gif", ".webp")
@@ -39,6 +40,8 @@ class AnimationWriter:
         self.rate = Fraction(fps).limit_denominator(1001)
         self.quality, self.note = quality, note
         self.container: Any = None
+        self.stream: Any = None
+        self.palette: Any = None
         self.waiting: list[np.ndarray] = []
         self.count = 0
 
@@ -74,7 +77,8 @@ class AnimationWriter:
         if pixels.shape[2] == 4:
             colours[255] = 0
             index = np.where(pixels[..., 3] < 128, 255, index)
-        return av.VideoFrame.from_ndarray((index.astype(np.uint8), colours), format="pal8")
+        paletted: Any = (index.astype(np.uint8), colours)
+        return av.VideoFrame.from_ndarray(paletted, format="pal8")
 
     def _webp_frame(self, pixels: UInt8[np.ndarray, "H W C"]) -> av.VideoFrame:
         blank = np.full((*pixels.shape[:2], 1), 255, np.uint8)
@@ -119,7 +123,7 @@ class AnimationWriter:
             self._atomic.__exit__(kind, error, None)
             raise error
         if kind is None:
-            self._mark()
+            finish(self._atomic, self._mark)
         self._atomic.__exit__(kind, error, trace)
 
     def _mark(self) -> None:
@@ -127,6 +131,8 @@ class AnimationWriter:
         size = self.stream.width, self.stream.height
         marked = gif_with_comment(data, about) if self.gif else webp_with_xmp(data, about, *size)
         self._temporary.write_bytes(marked)
+        if self.note:
+            sign(self._temporary, SYNTHETIC, self.note)
 
 
 def _palette(frames: list[np.ndarray]) -> Image.Image:

@@ -85,6 +85,25 @@ class HasDensity(Protocol):
         ...
 
 
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """How far training saw a person go: bounds of their coefficients, their own neutral face, and
+    radians that the head turned away from rest (None where that was not kept)."""
+
+    neutral: Float[Tensor, " E"]
+    low: Float[Tensor, " E"]
+    high: Float[Tensor, " E"]
+    turn: float | None = None
+
+
+@runtime_checkable
+class RemembersTraining(Protocol):
+    def reach(self, neutral: float) -> Reach:
+        """`neutral` is which quantile of each coefficient in training counts as a face at rest;
+        avatars that kept only the bounds answer a face of zeros within them."""
+        ...
+
+
 @runtime_checkable
 class Relightable(Protocol):
     def relit(

@@ -1,5 +1,6 @@
 """Writing pictures and videos: whole files or none, of any length in flat memory."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from likeness.core.capture import Sound
+from likeness.core.credentials import sign
 from likeness.core.errors import BadInput, LikenessError
 from likeness.core.files import atomic
 
@@ -28,7 +30,8 @@ def to_bytes(picture: Float[Tensor, "H W C"]) -> UInt8[np.ndarray, "H W C"]:
 
 
 def save_png(path: str | Path, picture: Tensor | np.ndarray, note: str = "") -> None:
-    """A float picture in [0, 1] or a uint8 one, as PNG that says it is synthetic."""
+    """A float picture in [0, 1] or a uint8 one, as PNG that says it is synthetic; signed where
+    there is a note and c2pa-python (see `credentials`)."""
     pixels = to_bytes(picture) if isinstance(picture, Tensor) else picture
     about = PngInfo()
     about.add_itxt("digitalSourceType", SYNTHETIC)
@@ -38,6 +41,8 @@ def save_png(path: str | Path, picture: Tensor | np.ndarray, note: str = "") -> 
         Image.fromarray(pixels[..., 0] if pixels.shape[-1:] == (1,) else pixels).save(
             temporary, format="PNG", pnginfo=about
         )
+        if note:
+            sign(temporary, SYNTHETIC, note)
 
 
 class VideoWriter:
@@ -64,6 +69,8 @@ class VideoWriter:
             raise BadInput(f"A video of {fps} frames a second cannot be written.")
         self.sound, self.quality, self.note = sound, quality, note
         self.container: Any = None
+        self.stream: Any = None
+        self.audio: Any = None
         self.count = 0
 
     def __enter__(self) -> "VideoWriter":
@@ -107,7 +114,6 @@ class VideoWriter:
             if webm
             else {"crf": str(self.quality), "preset": "medium"}
         )
-        self.audio = None
         if self.sound is not None and len(self.sound.samples):
             codec = "libopus" if webm else "aac"
             rate = 48000 if webm else self.sound.rate
@@ -148,4 +154,15 @@ class VideoWriter:
             kind, error = BadInput, BadInput(f"{self.path} would hold no frame; nothing written.")
             self._atomic.__exit__(kind, error, None)
             raise error
+        if kind is None and self.note:
+            finish(self._atomic, sign, self._temporary, SYNTHETIC, self.note)
         self._atomic.__exit__(kind, error, trace)
+
+
+def finish(whole: Any, step: Callable[..., Any], *given: Any) -> None:
+    """A last step on a file that `atomic` (`whole`) holds: if it fails, the file goes."""
+    try:
+        step(*given)
+    except Exception as error:
+        whole.__exit__(type(error), error, error.__traceback__)
+        raise

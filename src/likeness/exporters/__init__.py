@@ -16,6 +16,7 @@ EXPORTERS = Registry(
         "splat-rig": "likeness.exporters.splat_rig:SplatRig",
         "glb": "likeness.exporters.glb:Glb",
         "obj": "likeness.exporters.wavefront:Wavefront",
+        "usd": "likeness.exporters.usd:Usd",
         "mesh-ply": "likeness.exporters.mesh_ply:MeshPly",
         "json": "likeness.exporters.motion_json:MotionJson",
         "csv": "likeness.exporters.motion_csv:MotionCsv",

@@ -10,6 +10,8 @@ from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
 from likeness.rigs import RIGS
 
+_ENDS = {"world_from_head": (4, 4), "world_from_torso": (4, 4)}
+
 
 @dataclass(frozen=True, eq=False)
 class Motion:
@@ -51,6 +53,18 @@ def names_of(rig: str, coefficients: int, joints: int) -> tuple[tuple[str, ...],
         if len(shapes) == coefficients and len(turned) == joints:
             return shapes, turned
     return tuple(str(i) for i in range(coefficients)), tuple(str(i) for i in range(joints))
+
+
+def check_shapes(blocks: dict[str, torch.Tensor]) -> None:
+    """Raise, naming it, for numbers of a motion that do not belong to all its moments alike."""
+    frames = len(blocks["coefficients"])
+    for name, value in blocks.items():
+        ends = _ENDS.get(name, tuple(value.shape[1:]))
+        if not value.dim() or len(value) != frames or tuple(value.shape[1:]) != ends:
+            raise BadInput(
+                f"The motion's {name} is of shape {tuple(value.shape)}, which does not fit its "
+                f"{frames} moments. Export or track it again."
+            )
 
 
 def check_finite(motion: Motion) -> None:

@@ -13,7 +13,7 @@ from likeness.exporters.motion import Motion, check_finite, names_of
 from likeness.exporters.notes import KEY, Note
 from likeness.exporters.surface import HasRig
 
-_BLOCKS = ("coefficients", "joints", "world_from_head", "world_from_torso", "personal")
+_BLOCKS = ("coefficients", "joints", "world_from_head", "world_from_torso", "personal", "torso")
 
 
 @dataclass(frozen=True)

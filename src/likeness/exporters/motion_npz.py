@@ -12,7 +12,7 @@ import torch
 from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
 from likeness.core.files import write_bytes
-from likeness.exporters.motion import Motion, check_finite, names_of
+from likeness.exporters.motion import Motion, check_finite, check_shapes, names_of
 from likeness.exporters.notes import KEY, Note
 from likeness.exporters.surface import HasRig
 
@@ -53,6 +53,7 @@ def read_motion_npz(path: str | Path) -> Motion:
         with np.load(path, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
         blocks = {n: torch.from_numpy(found[n]) for n in Expression.BATCHED if n in found}
+        check_shapes(blocks)
         motion = Motion(Expression(str(found["rig"]), **blocks), float(found["fps"]))  # type: ignore[arg-type]
     except FileNotFoundError as error:
         raise BadInput(f"There is no file {path}.") from error

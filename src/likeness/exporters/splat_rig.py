@@ -37,7 +37,8 @@ class SplatRig:
     in-plane normal, face normal). A code, (features - code.mean) @ code.directions held between
     code.low and code.high, weighs `motion_atlas` (xyz) and `shade_atlas` (rgb, log scale, opacity),
     two square tiles looked up bilinearly at `uv`. Features are coefficients, personal modes,
-    joints, 3 x the head's turn from rest_head, 3 x the torso's turn and 5 x its shift. `follow`
+    joints, 3 x the head's turn from rest_head, 3 x the torso's turn, 5 x its shift, and `bends`
+    modes of the clothes, whose numbers at the end of the code weigh the second tile only. `follow`
     (a logit) says how much goes with the head, not the torso. `regression.*` predicts corrections
     of pose, coefficients and modes from the same features.
     """
@@ -54,5 +55,6 @@ class SplatRig:
                 tensors[f"{part}.{name}"] = value
         shapes, joints = names_of(avatar.rig, surface.coefficients, surface.joints.shape[0])
         about = {"shape_names": shapes, "joint_names": joints, "parents": surface.parents}
+        about["bends"] = avatar.bends
         save_tensors(path, tensors, {KEY: note.line(), "rig": json.dumps(about)})
         return path

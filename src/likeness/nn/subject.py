@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from likeness.core.avatar import Reach
 from likeness.core.errors import Unsupported
 from likeness.core.expression import Expression
 from likeness.core.geometry import invert_rigid, matrix_to_axis_angle
@@ -111,6 +112,11 @@ class Subject(nn.Module):
         if not bool(values.isfinite().all()):
             raise Unsupported("An expression holds NaN. Check the track or the driver.")
         return torch.maximum(torch.minimum(values, self.high), self.low) if clamp else values
+
+    def reach(self) -> Reach:
+        """The bounds of the coefficients; rest is zero, which every rig can be put at."""
+        low, high = (x[: self.coefficients].clamp(-1, 1) for x in (self.low, self.high))
+        return Reach(torch.zeros_like(low), low.clamp(max=0), high.clamp(min=0))
 
     def at_rest(self) -> Expression:
         """No expression, in the pose of the middle of training."""

@@ -15,6 +15,7 @@ VERBS = Registry(
         "bench": "likeness.verbs.bench:bench",
         "preview": "likeness.verbs.preview:preview",
         "render": "likeness.verbs.render:render",
+        "reenact": "likeness.verbs.reenact:reenact",
         "export": "likeness.verbs.export:export",
         "verify": "likeness.verbs.verify:verify",
         "show": "likeness.verbs.show:show",

@@ -49,7 +49,7 @@ def export(
 
     Args:
         avatar: The avatar folder.
-        to: The format: page, ply, splat, spz, gltf-splats, splat-rig, glb, obj,
+        to: The format: page, ply, splat, spz, gltf-splats, splat-rig, glb, obj, usd,
             mesh-ply, json, csv, npz, bvh, mp4, webm, gif, webp, png.
         out: The file to write; by default beside the avatar, under its name.
         motion: A track folder, or a motion as .json, .csv (phone app) or .npz.
@@ -149,6 +149,12 @@ def open_motion(path: str | Path, avatar: Any, fps: float | None = None) -> Moti
         raise Unsupported(
             f"{path} moves the rig {motion.expressions.rig!r}; this avatar has {avatar.rig!r}. "
             "Retarget it first."
+        )
+    width, wanted = motion.expressions.coefficients.shape[-1], len(at_rest(avatar).coefficients)
+    if width != wanted:
+        raise Unsupported(
+            f"{path} holds {width} coefficients a moment; this avatar listens to {wanted}. "
+            "Track or export it again."
         )
     return _placed(motion, path, avatar)
 

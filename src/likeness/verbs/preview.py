@@ -69,7 +69,7 @@ def preview(
             moved = orbited(camera, expression, _YAW * math.sin(2 * math.pi * phase / 4))
             other = swept(expression, shapes, phase)
             panels = [
-                (_fitted(recording[index].rgb8, width, height), "recording, held out"),
+                (fitted(recording[index].rgb8, width, height), "recording, held out"),
                 (_drawn(head, camera, expression, where, behind.at(camera)), "avatar"),
                 (_drawn(head, moved, expression, where, GREY), "another view"),
                 (_drawn(head, camera, other, where, GREY), "another expression"),
@@ -137,7 +137,8 @@ def _drawn(
     return to_bytes(move(picture, "cpu").over(background))
 
 
-def _fitted(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+def fitted(pixels: np.ndarray, width: int, height: int) -> np.ndarray:
+    """A picture at another size."""
     if pixels.shape[:2] == (height, width):
         return pixels
     return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BOX))

@@ -11,6 +11,7 @@ import av
 import numpy as np
 from PIL import Image, ImageSequence, UnidentifiedImageError
 
+from likeness.core.credentials import read_manifest
 from likeness.core.errors import BadInput
 from likeness.core.files import load_tensors_and_notes, read_any_json
 from likeness.core.media import SYNTHETIC
@@ -36,7 +37,20 @@ def verify(file: Path) -> str:
     file = Path(file)
     if not file.is_file():
         raise BadInput(f"There is no file {file}.")
-    return "\n".join([*_written(file, mark(file)), *_hidden(file)])
+    return "\n".join([*_written(file, mark(file)), *_credentials(file), *_hidden(file)])
+
+
+def _credentials(file: Path) -> list[str]:
+    """A line on the signed manifest of a picture or video that has one."""
+    found = read_manifest(file)
+    if found is None:
+        return []
+    if found["wrong"]:
+        why = f"does not fit ({', '.join(found['wrong'])}): the file was changed after signing"
+        return [f"  C2PA: the manifest by {found['generator']} {why}"]
+    source = "synthetic media" if found["source"] == SYNTHETIC else found["source"] or "?"
+    who = "" if found["state"] == "Trusted" else ", by a key that no authority vouches for"
+    return [f"  C2PA: signed as {source} by {found['generator']}, unchanged since{who}"]
 
 
 def _written(file: Path, found: dict[str, Any] | None) -> list[str]:
@@ -83,6 +97,8 @@ def mark(file: Path) -> dict[str, Any] | None:
         found = _video(file) if suffix in _VIDEO else reader(file)
     except (OSError, ValueError, KeyError, struct.error, EOFError) as error:
         raise BadInput(f"{file} is damaged or not what its name says ({error}).") from error
+    if found is None and (signed := read_manifest(file)):
+        found = _told(signed["note"], signed["source"])
     if found is None and (beside := Path(f"{file}.json")).is_file():
         found = _json(beside)
     return found
@@ -119,6 +135,18 @@ def _spz(file: Path) -> dict[str, Any] | None:
     if head[:2] != b"\x1f\x8b" or not head[3] & 0x10:
         return None
     return _after_key(head[10 : head.index(b"\0", 10)])
+
+
+def _usd(file: Path) -> dict[str, Any] | None:
+    from likeness.exporters.usd import pxr  # brings the renderers, which other files do not need
+
+    (sdf,) = pxr("Sdf")
+    try:
+        layer = sdf.Layer.OpenAsAnonymous(str(file))
+    except Exception as error:  # the library has an exception of its own for rubbish
+        raise ValueError("no USD layer") from error
+    kept = layer.customLayerData if layer is not None else {}
+    return json.loads(kept[KEY]) if KEY in kept else None
 
 
 def _tensors(file: Path) -> dict[str, Any] | None:
@@ -178,6 +206,7 @@ _READERS = {
     ".html": _page,
     ".json": _json,
     ".npz": _npz,
+    ".usdc": _usd,
     ".spz": _spz,
     ".safetensors": _tensors,
     ".png": _picture,

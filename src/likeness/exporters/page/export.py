@@ -37,6 +37,7 @@ class LinearSplats(Protocol):
     cell_weights: Tensor
     rest_head: Tensor
     rest_torso: Tensor
+    bends: int
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ def payload(avatar: Any, motion: Motion, note: Note) -> Payload:
         joint_names=list(joints),
         parents=list(surface.parents),
         personal=int(surface.personal),
+        bends=int(avatar.bends),
         count=int(avatar.corners.shape[0]),
         fps=motion.fps,
         note=note.plain(),
@@ -88,7 +90,14 @@ def payload(avatar: Any, motion: Motion, note: Note) -> Payload:
     ):
         for name in names:
             made.exact(f"{part}_{name}", getattr(getattr(avatar, part), name))
-    for name in ("coefficients", "joints", "world_from_head", "world_from_torso", "personal"):
+    for name in (
+        "coefficients",
+        "joints",
+        "world_from_head",
+        "world_from_torso",
+        "personal",
+        "torso",
+    ):
         if (value := getattr(what, name)) is not None:
             made.exact(f"play_{name}", value)
     return made

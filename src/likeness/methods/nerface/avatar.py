@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from likeness.core.avatar import Picture
+from likeness.core.avatar import Picture, Reach
 from likeness.core.batching import take
 from likeness.core.camera import Camera, pixel_grid, pixel_rays
 from likeness.core.errors import BadInput
@@ -119,6 +119,9 @@ class NerfaceAvatar(nn.Module):
 
     def at_rest(self) -> Expression:
         return self.subject.at_rest()
+
+    def reach(self, neutral: float) -> Reach:
+        return self.subject.reach()
 
     def condition(self, expression: Expression, code: Tensor | None = None) -> Tensor:
         """What the fields are told: the expression, scaled, and a frame's code."""

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from likeness.core.avatar import Picture
+from likeness.core.avatar import Picture, Reach
 from likeness.core.batching import take
 from likeness.core.camera import Camera, pixel_grid, pixel_rays
 from likeness.core.expression import Expression
@@ -122,6 +122,9 @@ class BlendAvatar(nn.Module):
 
     def at_rest(self) -> Expression:
         return self.subject.at_rest()
+
+    def reach(self, neutral: float) -> Reach:
+        return self.subject.reach()
 
     @property
     def box(self) -> Float[Tensor, "2 3"]:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from likeness.core.avatar import Picture, Splats
+from likeness.core.avatar import Picture, Reach, Splats
 from likeness.core.batching import take
 from likeness.core.camera import Camera, to_camera
 from likeness.core.expression import Expression
@@ -19,7 +19,14 @@ from likeness.core.geometry import (
 )
 from likeness.core.regions import REGION
 from likeness.core.rig import Identity, Mesh
-from likeness.methods.splats.code import Code, Regression, RestPose, features, torso_in_head
+from likeness.methods.splats.code import (
+    Code,
+    Regression,
+    RestPose,
+    features,
+    torso_in_head,
+    turns_of,
+)
 from likeness.methods.splats.surface import Surface
 from likeness.ops.atlas import draw_cells
 from likeness.ops.backdrop import seen_behind
@@ -263,6 +270,14 @@ class SplatAvatar(nn.Module):
         self.offset.copy_(self.anchor + away * (leash / length).clamp(max=1))
         largest = _table(_LARGEST, self.region).log()[:, None]
         self.log_scale.copy_(torch.minimum(self.log_scale, largest))
+
+    def reach(self, neutral: float) -> Reach:
+        """Of the middle 99 % of the training frames; of turns 98 %, as some are of lost faces."""
+        width, joints = self.surface.coefficients, 3 * self.surface.joints.shape[0]
+        codes = self.seen_features[:, :width]
+        turns = turns_of(self.seen_features, width + self.surface.personal + joints)
+        bounds = (codes.quantile(q, dim=0) for q in (neutral, 0.005, 0.995))
+        return Reach(*bounds, turn=float(turns.norm(dim=-1).quantile(0.98)))
 
     @torch.no_grad()
     def render(self, camera: Camera, expression: Expression) -> Picture:

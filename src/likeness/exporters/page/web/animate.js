@@ -25,6 +25,7 @@ export function neutral(model) {
     head: Array.from(model.rest_head),
     torso: multiply(Array.from(model.rest_head), Array.from(model.rest_torso)),
     personal: null,
+    clothes: null,
   };
 }
 
@@ -35,8 +36,8 @@ export function pose(model, work, expression) {
   const moved = corrected(model, expression, correction);
   const code = linear(features(model, moved), model.code_mean, model.code_directions, null,
     model.code_low, model.code_high);
-  mix(work.motion, code, model.motion_atlas);
-  mix(work.shade, code, model.shade_atlas);
+  mix(work.motion, code, model.motion_atlas, model.bends);
+  mix(work.shade, code, model.shade_atlas, model.bends);
   shapeVertices(model, work, moved);
   carry(model, work, moved);
   return work.splats;
@@ -50,14 +51,13 @@ export function features(model, expression) {
   const modes = expression.personal ?? new Float32Array(model.personal);
   const turn = axisAngle(multiply(inverse(model.rest_head), expression.head));
   const torso = multiply(torsoInHead(expression), inverse(model.rest_torso));
-  const values = new Float64Array(model.code_mean.length); // how clothes bend is left at 0
-  values.set([
+  return Float64Array.from([
     ...expression.coefficients, ...modes, ...expression.joints,
     ...turn.map((value) => TURN * value),
     ...axisAngle(torso).map((value) => TURN * value),
     SHIFT * torso[3], SHIFT * torso[7], SHIFT * torso[11],
+    ...(expression.clothes ?? new Float32Array(model.bends)),
   ]);
-  return values;
 }
 
 // (values - mean) times a matrix, plus a bias, held within what training showed.
@@ -80,17 +80,21 @@ function corrected(model, expression, by) {
     head: multiply(expression.head, exponential(by)),
     torso: expression.torso ?? expression.head,
     coefficients: expression.coefficients.map((value, i) => value + by[6 + i]),
+    clothes: expression.clothes,
     personal: expression.personal && expression.personal.map((v, i) => v + by[6 + codes + i]),
   };
 }
 
-function mix(out, code, atlas) {
+// The atlas of a moment. The last numbers of a code say how clothes bend: no business of the head's
+// tile, which is the first half.
+function mix(out, code, atlas, bends) {
   out.fill(0);
+  const own = code.length - bends;
   for (let k = 0; k < code.length; k++) {
     const weight = code[k];
     if (weight === 0) continue;
     const row = k * out.length;
-    for (let i = 0; i < out.length; i++) out[i] += weight * atlas[row + i];
+    for (let i = k < own ? 0 : out.length / 2; i < out.length; i++) out[i] += weight * atlas[row + i];
   }
 }
 

@@ -55,7 +55,8 @@ async function makeViewer(document) {
     }
     if (viewer.playing) {
       const length = viewer.motion.frames / viewer.motion.fps;
-      viewer.time = (viewer.time + Math.min((now - last) / 1000, 0.25)) % length;
+      const passed = Math.min(Math.max(now - last, 0), 250); // a frame may be dated before its request
+      viewer.time = (viewer.time + passed / 1000) % length;
       bar.update();
     }
     last = now;

@@ -12,15 +12,17 @@ export function packedMotion(model) {
     joints: Float32Array.from(row("play_joints", i, 3 * model.joint_names.length)),
     head: row("play_world_from_head", i, 16),
     torso: row("play_world_from_torso", i, 16),
-    personal: modesOf(model, i, row),
+    personal: modesOf(model, i, row, "play_personal", model.personal),
+    clothes: modesOf(model, i, row, "play_torso", model.bends),
   });
   return { frames, fps: model.fps, expression };
 }
 
-function modesOf(model, i, row) {
-  if (!model.personal || !model.play_personal) return null;
-  const width = model.shapes_of.play_personal[1];
-  return width === model.personal ? Float32Array.from(row("play_personal", i, width)) : null;
+// Modes of one person's face or clothes; another person's mean nothing here.
+function modesOf(model, i, row, name, wanted) {
+  if (!wanted || !model[name]) return null;
+  const width = model.shapes_of[name][1];
+  return width === wanted ? Float32Array.from(row(name, i, width)) : null;
 }
 
 // A motion out of the text of a dropped file: our JSON, or the phone app's CSV.
