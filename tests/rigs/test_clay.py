@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 
+from likeness.core.geometry import umeyama
 from likeness.core.regions import REGION
 from likeness.core.rig import Identity, embed
 from likeness.rigs.clay import clay
@@ -58,11 +59,15 @@ def test_left_shapes_mirror_right_ones(rig):
             torch.testing.assert_close(flipped[skin], right[skin], atol=1e-6, rtol=0)
 
 
-def test_its_landmarks_are_where_the_measured_face_has_them(rig):
+def test_its_landmarks_lie_where_the_measured_face_has_them(rig):
+    """Within a millimetre, once laid on it: they are moved a little to where MediaPipe finds them."""
     mesh = rig.pose(rig.rest(), rig.neutral())
-    points = 1000 * embed(mesh, rig.landmarks("mediapipe478"))[:468]
-    away = (points.double() - torch.from_numpy(measures().landmarks)).norm(dim=-1)
-    assert float(away.square().mean().sqrt()) < 0.3
+    points = 1000 * embed(mesh, rig.landmarks("mediapipe478"))[:468].double()
+    measured = torch.from_numpy(measures().landmarks)
+    scale, turn, shift = umeyama(points, measured)
+    away = (scale * points @ turn.mT + shift - measured).norm(dim=-1)
+    assert float(away.square().mean().sqrt()) < 1.0
+    assert abs(float(scale) - 1) < 0.02
 
 
 def test_a_blink_closes_the_lid_to_under_a_millimetre(rig):

@@ -124,11 +124,15 @@ def _backward(
             vc += g * (a - ratio * da)
             vb += g * (-b + ratio * b)
         # covariance = [a; b] [a; b]^T: gradient of the two rows (2x3)
-        e0, e1, e2 = f32(2) * (va * a0 + vb * b0), f32(2) * (va * a1 + vb * b1), f32(2) * (
-            va * a2 + vb * b2
+        e0, e1, e2 = (
+            f32(2) * (va * a0 + vb * b0),
+            f32(2) * (va * a1 + vb * b1),
+            f32(2) * (va * a2 + vb * b2),
         )
-        h0, h1, h2 = f32(2) * (vb * a0 + vc * b0), f32(2) * (vb * a1 + vc * b1), f32(2) * (
-            vb * a2 + vc * b2
+        h0, h1, h2 = (
+            f32(2) * (vb * a0 + vc * b0),
+            f32(2) * (vb * a1 + vc * b1),
+            f32(2) * (vb * a2 + vc * b2),
         )
         d_scale[i, 0] = e0 * p0 + h0 * o0
         d_scale[i, 1] = e1 * p1 + h1 * o1

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from likeness.captures.synthetic.noise import noise
 from likeness.core.regions import REGION
-from likeness.core.rig import Mesh, embed
 from likeness.rigs.clay import clay
 
 _UPPER_BROW = (336, 296, 334, 293, 300)  # MediaPipe's points, from the nose outwards
@@ -139,8 +138,7 @@ def _hairline() -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=1)
 def _brow() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rig = clay()
-    points = 1000 * embed(Mesh(rig.template, rig.triangles), rig.landmarks("mediapipe478")).numpy()
+    points = 1000 * clay().template.numpy()
     upper, lower = points[list(_UPPER_BROW)], points[list(_LOWER_BROW)]
     middle = 0.5 * (upper + lower)
     return middle[:, 0], middle[:, 1], 0.5 * np.abs(upper - lower)[:, 1].clip(1.0, 3.2)

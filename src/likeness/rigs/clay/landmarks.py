@@ -1,5 +1,7 @@
 """Where other people's landmarks lie on the clay head."""
 
+from importlib.resources import files
+
 import numpy as np
 import torch
 
@@ -20,20 +22,29 @@ CLASSIC = (
 
 
 def mediapipe478(faces: np.ndarray, points: np.ndarray, ranges: dict[str, slice]) -> Embedding:
-    """The 468 face points are vertices of ours; the ten of the irises lie on the eyeballs."""
-    first = np.full(len(points), -1)
-    corner = np.zeros(len(points), np.int64)
-    for k in (2, 1, 0):
-        first[faces[:, k]] = np.arange(len(faces))
-        corner[faces[:, k]] = k
-    vertices = np.arange(468)
-    vertices = np.concatenate([vertices, _irises(points, ranges)])
-    weights = np.zeros((478, 3))
-    weights[np.arange(478), corner[vertices]] = 1.0
+    """The 468 face points where MediaPipe puts them on heads like ours (`landmarks.npz`; the first
+    468 vertices are where the mean face has them), and ten vertices of the eyeballs for the
+    irises."""
+    with np.load(str(files("likeness.rigs.clay") / "landmarks.npz")) as stored:
+        corners, shares = stored["vertices"].astype(np.int64), stored["weights"]
+    irises = np.repeat(_irises(points, ranges)[:, None], 3, 1)
+    corners = np.concatenate([corners, irises])
+    shares = np.concatenate([shares, np.tile([1.0, 0.0, 0.0], (10, 1))])
+    triangles = _with_corners(faces, corners)
+    here = faces[triangles][:, :, None] == corners[:, None]  # corner of the triangle, our corner
     return Embedding(
-        torch.from_numpy(first[vertices]),
-        torch.from_numpy(weights).float(),
+        torch.from_numpy(triangles),
+        torch.from_numpy((here * shares[:, None]).sum(-1)).float(),
         torch.ones(478, dtype=torch.long),
+    )
+
+
+def _with_corners(faces: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """The triangle with these three corners; any with the vertex where all three are the same."""
+    index = {tuple(sorted(face)): k for k, face in enumerate(faces.tolist())}
+    around = {vertex: k for k, face in enumerate(faces.tolist()) for vertex in face}
+    return np.array(
+        [around[c[0]] if c[0] == c[1] else index[tuple(sorted(c))] for c in corners.tolist()]
     )
 
 
