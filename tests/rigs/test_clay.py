@@ -60,7 +60,7 @@ def test_left_shapes_mirror_right_ones(rig):
 
 
 def test_its_landmarks_lie_where_the_measured_face_has_them(rig):
-    """Within a millimetre, once laid on it: they are moved a little to where MediaPipe finds them."""
+    """Within a millimetre, once laid on it: each is moved a little to where MediaPipe finds it."""
     mesh = rig.pose(rig.rest(), rig.neutral())
     points = 1000 * embed(mesh, rig.landmarks("mediapipe478"))[:468].double()
     measured = torch.from_numpy(measures().landmarks)
