@@ -161,9 +161,7 @@ def test_a_nearer_opaque_splat_hides_the_one_behind_it():
 def test_an_isotropic_splat_is_round_whatever_its_rotation():
     means, scale = torch.zeros(1, 3), torch.full((1, 3), 0.02)
     view = camera()
-    conics = [
-        project_splats(means, torch.randn(1, 4), scale, view).conic for _ in range(4)
-    ]
+    conics = [project_splats(means, torch.randn(1, 4), scale, view).conic for _ in range(4)]
     for conic in conics[1:]:
         torch.testing.assert_close(conic, conics[0])
 

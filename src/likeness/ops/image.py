@@ -36,9 +36,7 @@ def l1_dssim(
     return twin(drawn, truth, structure, weight)
 
 
-def _l1_dssim(
-    drawn: Tensor, truth: Tensor, structure: float, weight: Tensor | None
-) -> Tensor:
+def _l1_dssim(drawn: Tensor, truth: Tensor, structure: float, weight: Tensor | None) -> Tensor:
     truth = truth.detach()
     each = (1 - structure) * (drawn - truth).abs() + structure * (1 - _ssim_map(drawn, truth))
     if weight is None:

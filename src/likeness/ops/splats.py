@@ -117,9 +117,7 @@ def rasterise_splats(
     when less than 1e-4 shines through. Splats of equal depth blend in the order given.
     """
     twin = pick(_rasterise_splats, features.device.type)
-    return twin(
-        projected.xy, projected.depth, projected.conic, features, opacity, width, height
-    )
+    return twin(projected.xy, projected.depth, projected.conic, features, opacity, width, height)
 
 
 def _rasterise_splats(

@@ -5,13 +5,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from likeness.ops.jit import njit
 from likeness.ops.twins import match_threads
 
 _FAST = {"contract", "nsz", "arcp"}
 f32 = np.float32
 
 
-@nb.njit(inline="always", error_model="numpy", fastmath=_FAST)
+@njit(inline="always", error_model="numpy", fastmath=_FAST)
 def _turn(w, x, y, z):
     """The nine entries of a rotation, row by row, of a unit quaternion."""
     two = f32(2)
@@ -22,7 +23,7 @@ def _turn(w, x, y, z):
     )  # fmt: skip
 
 
-@nb.njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _forward(means, rotation, scale, k, pose, wide, high, near, dilation, xy, depth, conic, comp):
     fx, fy, cx, cy = k[0, 0], k[1, 1], k[0, 2], k[1, 2]
     for i in nb.prange(means.shape[0]):
@@ -65,7 +66,7 @@ def _forward(means, rotation, scale, k, pose, wide, high, near, dilation, xy, de
         comp[i] = np.sqrt(sharp * inverse + f32(1e-12))
 
 
-@nb.njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _backward(
     means, rotation, scale, k, pose, wide, high, dilation, depth, d_xy, d_depth, d_conic, d_comp,
     d_means, d_rotation, d_scale,
@@ -124,11 +125,15 @@ def _backward(
             vc += g * (a - ratio * da)
             vb += g * (-b + ratio * b)
         # covariance = [a; b] [a; b]^T: gradient of the two rows (2x3)
-        e0, e1, e2 = f32(2) * (va * a0 + vb * b0), f32(2) * (va * a1 + vb * b1), f32(2) * (
-            va * a2 + vb * b2
+        e0, e1, e2 = (
+            f32(2) * (va * a0 + vb * b0),
+            f32(2) * (va * a1 + vb * b1),
+            f32(2) * (va * a2 + vb * b2),
         )
-        h0, h1, h2 = f32(2) * (vb * a0 + vc * b0), f32(2) * (vb * a1 + vc * b1), f32(2) * (
-            vb * a2 + vc * b2
+        h0, h1, h2 = (
+            f32(2) * (vb * a0 + vc * b0),
+            f32(2) * (vb * a1 + vc * b1),
+            f32(2) * (vb * a2 + vc * b2),
         )
         d_scale[i, 0] = e0 * p0 + h0 * o0
         d_scale[i, 1] = e1 * p1 + h1 * o1
