@@ -15,7 +15,8 @@ def test_an_unclear_witness_does_not_hide_a_blink_that_the_pictures_show():
     pictures = 5.0 * lid + 0.05 * rng.standard_normal(60)
     mesh = 4.0 + 0.3 * rng.standard_normal(60)
     opening = _opening(pictures, mesh)
-    assert opening[30:33].max() < 0.15 and opening[:28].min() > 0.8
+    assert opening[30:33].max() < 0.15
+    assert opening[:28].min() > 0.8
 
 
 def test_a_still_head_shimmers_less_than_a_twentieth_of_a_degree():

@@ -89,6 +89,7 @@ class AnimationWriter:
     def _put(self, frame: av.VideoFrame, pixels: np.ndarray) -> None:
         if self.container is None:
             self._open(pixels)
+        assert self.container is not None
         frame.pts, frame.time_base = self.count, 1 / self.rate
         self.count += 1
         for packet_ in self.stream.encode(frame):

@@ -83,6 +83,7 @@ class VideoWriter:
         pixels = to_bytes(picture) if isinstance(picture, Tensor) else picture
         if self.container is None:
             self._open(pixels)
+        assert self.container is not None
         height, width = self.stream.height, self.stream.width
         layout = "rgba" if pixels.shape[2] == 4 else "rgb24"
         pixels = np.ascontiguousarray(pixels[:height, :width])

@@ -101,7 +101,7 @@ def _spread(
     places, bits, signs = _plan()
     blocks = np.zeros((*weights.shape, _BLOCK, _BLOCK), np.float32)
     blocks.reshape(-1)[places] = amounts[bits] * signs
-    changed = idctn(blocks * weights[..., None, None], axes=(2, 3), norm="ortho")
+    changed = np.asarray(idctn(blocks * weights[..., None, None], axes=(2, 3), norm="ortho"))
     return changed.transpose(0, 2, 1, 3).reshape(_SIDE, _SIDE)
 
 
@@ -127,4 +127,4 @@ def _resized(plane: Float[np.ndarray, "H W"], size: tuple[int, int]) -> Float[np
     if plane.shape == size:
         return plane
     image = Image.fromarray(np.ascontiguousarray(plane, np.float32))
-    return np.asarray(image.resize(size[::-1], Image.Resampling.BILINEAR))
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))

@@ -7,13 +7,14 @@ import numpy as np
 from torch import Tensor
 
 from likeness.ops import adam
+from likeness.ops.jit import njit
 from likeness.ops.twins import match_threads
 
 _BLOCK = 16384
 f32 = np.float32
 
 
-@nb.njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
 def _step(parameter, gradient, mean, square, size, root, b1, b2, eps):
     count = parameter.shape[0]
     for block in nb.prange((count + _BLOCK - 1) // _BLOCK):

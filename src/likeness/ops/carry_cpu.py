@@ -5,10 +5,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from likeness.ops.jit import njit
 from likeness.ops.twins import match_threads
 
 
-@nb.njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
 def _forward(vertices, corners, weights, offsets, rotations, means, turned, axes):
     for i in nb.prange(corners.shape[0]):
         a, b, c = corners[i, 0], corners[i, 1], corners[i, 2]
@@ -45,7 +46,7 @@ def _forward(vertices, corners, weights, offsets, rotations, means, turned, axes
         turned[i, 3] = qw * rz + qx * ry - qy * rx + qz * rw
 
 
-@nb.njit(inline="always", error_model="numpy")
+@njit(inline="always", error_model="numpy")
 def _quaternion(a, b, c, d, e, f, g, h, k):
     """Of the rotation [[a b c] [d e f] [g h k]]: unit wxyz with w >= 0."""
     one, half = np.float32(1), np.float32(0.5)
@@ -67,7 +68,7 @@ def _quaternion(a, b, c, d, e, f, g, h, k):
     return w * s, x * s, y * s, z * s
 
 
-@nb.njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
 def _backward(axes, d_means, d_turned, d_offsets, d_rotations):
     for i in nb.prange(axes.shape[0]):
         x, y, z = d_means[i, 0], d_means[i, 1], d_means[i, 2]
@@ -84,7 +85,7 @@ def _backward(axes, d_means, d_turned, d_offsets, d_rotations):
         d_rotations[i, 3] = qw * rz - qx * ry + qy * rx - qz * rw
 
 
-@nb.njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy")
 def _scatter(corners, weights, d_means, d_vertices):
     """In the order of the passengers, so that sums are the same for any number of threads."""
     for i in range(corners.shape[0]):

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from likeness.ops.carry_cpu import _quaternion, _scatter
+from likeness.ops.jit import njit
 from likeness.ops.ride import AWAY, Posed, Riders, between
 from likeness.ops.twins import match_threads
 
@@ -20,7 +21,7 @@ f32 = np.float32
 _LOW, _SPAN = f32(AWAY[0]), f32(AWAY[1] - AWAY[0])
 
 
-@nb.njit(inline="always", error_model="numpy", fastmath=_FAST)
+@njit(inline="always", error_model="numpy", fastmath=_FAST)
 def _axes(vertices, corners, i, frame):
     """Axes of a triangle, row by row as a matrix whose columns they are; False where it is flat."""
     a, b, c = corners[i, 0], corners[i, 1], corners[i, 2]
@@ -48,7 +49,7 @@ def _axes(vertices, corners, i, frame):
     return flat
 
 
-@nb.njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _place(
     corners, weights, closed, offset, follow, vertices, motion, head, torso, eye, look, frame,
     local, world, share,
@@ -81,7 +82,7 @@ def _place(
             share[i] = u * u * (f32(3) - f32(2) * u)
 
 
-@nb.njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _dress(
     shown, frame, world, share, follow, rotation, log_scale, opacity, colour, shade, turns, means,
     turned, scale, solid, seen, front,
@@ -111,7 +112,7 @@ def _dress(
         turned[j, 0], turned[j, 1], turned[j, 2], turned[j, 3] = w, x, y, z
 
 
-@nb.njit(inline="always", error_model="numpy", fastmath=_FAST)
+@njit(inline="always", error_model="numpy", fastmath=_FAST)
 def _product(aw, ax, ay, az, bw, bx, by, bz):
     return (
         aw * bw - ax * bx - ay * by - az * bz,
@@ -121,7 +122,7 @@ def _product(aw, ax, ay, az, bw, bx, by, bz):
     )
 
 
-@nb.njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _backward(
     shown, frame, local, share, follow, rotation, scale, solid, front, head, torso, d_means,
     d_turned, d_scale, d_solid, d_seen, d_offset, d_rotation, d_log_scale, d_opacity, d_colour,
@@ -267,5 +268,6 @@ def ride(
         None if eye is None else eye.float(),
     )  # fmt: skip
     assert out is not None
-    *values, shown = out
-    return Posed(*(x.to(dtype) for x in values), shown)
+    means, rotation, scale, opacity, features, shown = out
+    values = (x.to(dtype) for x in (means, rotation, scale, opacity, features))
+    return Posed(*values, shown=shown)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from likeness.ops import splats_project_cpu
+from likeness.ops.jit import njit
 from likeness.ops.splats import DILATION, NEAR, WIDE
 from likeness.ops.twins import match_threads
 
@@ -31,7 +32,7 @@ _GRAD = _ALPHA + _PIXELS
 f32 = np.float32
 
 
-@nb.njit(inline="always", error_model="numpy", fastmath=_FAST)
+@njit(inline="always", error_model="numpy", fastmath=_FAST)
 def _exp(x):
     """exp of x in [-80, 0] to about 3e-7, without a library call, so that loops vectorise."""
     y = x * f32(1.4426950408889634)
@@ -46,7 +47,7 @@ def _exp(x):
     return p * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
-@nb.njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy")
 def _bin(xy, depth, conic, features, opacity, width, height, order, packed, reach, slot, starts):
     """Depth order, packed splats, and per tile how many touch it; returns the number of pairs.
 
@@ -103,7 +104,7 @@ def _bin(xy, depth, conic, features, opacity, width, height, order, packed, reac
     return last, total, order
 
 
-@nb.njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy")
 def _radix(keys, values):
     """Values in the stable order of their 32-bit keys: three passes of 11 bits."""
     other_keys, other_values = np.empty_like(keys), np.empty_like(values)
@@ -130,7 +131,7 @@ def _radix(keys, values):
     return values
 
 
-@nb.njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy")
 def _deal(reach, slot, count, columns, starts, cursor, lists, slots):
     """Fill the tiles' lists in depth order; `slots` says where a pair's sums go."""
     for k in range(count):
@@ -145,7 +146,7 @@ def _deal(reach, slot, count, columns, starts, cursor, lists, slots):
                 at += 1
 
 
-@nb.njit(inline="always", error_model="numpy", fastmath=_FAST)
+@njit(inline="always", error_model="numpy", fastmath=_FAST)
 def _window(reach, k, left, top):
     """The rows and the groups of 8 pixels of a tile that a splat reaches."""
     g0 = max(reach[k, 0] - left, 0) >> 3
@@ -154,7 +155,7 @@ def _window(reach, k, left, top):
     return g0, g1, y0, y1
 
 
-@nb.njit(inline="always", error_model="numpy", fastmath=_FAST)
+@njit(inline="always", error_model="numpy", fastmath=_FAST)
 def _finished(b):
     """Whether no pixel of a tile lets light through any more."""
     most = f32(0)
@@ -163,7 +164,7 @@ def _finished(b):
     return most == f32(0)
 
 
-@nb.njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _forward(packed, reach, starts, lists, width, height, channels, picture, light, workers):
     columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     for worker in nb.prange(workers):
@@ -212,7 +213,7 @@ def _forward(packed, reach, starts, lists, width, height, channels, picture, lig
                         picture[top + y, left + x, c] = b[_OUT + (c << 8) + j]
 
 
-@nb.njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _backward(
     packed, reach, starts, lists, slots, width, height, channels, d_picture, d_alpha, total, part,
     workers,
@@ -299,7 +300,7 @@ def _backward(
                     )
 
 
-@nb.njit(parallel=True, cache=True, error_model="numpy")
+@njit(parallel=True, cache=True, error_model="numpy")
 def _gather(packed, order, slot, count, total, part, d_xy, d_conic, d_features, d_opacity):
     """Add each splat's own entries and turn moments into gradients."""
     channels = d_features.shape[1]

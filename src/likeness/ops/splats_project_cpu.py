@@ -5,13 +5,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from likeness.ops.jit import njit
 from likeness.ops.twins import match_threads
 
 _FAST = {"contract", "nsz", "arcp"}
 f32 = np.float32
 
 
-@nb.njit(inline="always", error_model="numpy", fastmath=_FAST)
+@njit(inline="always", error_model="numpy", fastmath=_FAST)
 def _turn(w, x, y, z):
     """The nine entries of a rotation, row by row, of a unit quaternion."""
     two = f32(2)
@@ -22,7 +23,7 @@ def _turn(w, x, y, z):
     )  # fmt: skip
 
 
-@nb.njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _forward(means, rotation, scale, k, pose, wide, high, near, dilation, xy, depth, conic, comp):
     fx, fy, cx, cy = k[0, 0], k[1, 1], k[0, 2], k[1, 2]
     for i in nb.prange(means.shape[0]):
@@ -65,7 +66,7 @@ def _forward(means, rotation, scale, k, pose, wide, high, near, dilation, xy, de
         comp[i] = np.sqrt(sharp * inverse + f32(1e-12))
 
 
-@nb.njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _backward(
     means, rotation, scale, k, pose, wide, high, dilation, depth, d_xy, d_depth, d_conic, d_comp,
     d_means, d_rotation, d_scale,

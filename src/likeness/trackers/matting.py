@@ -112,8 +112,8 @@ def continued(picture: UInt8[np.ndarray, "H W 3"], known: np.ndarray) -> UInt8[n
     while min(levels[-1][1].shape) > 1:
         colour, weight = levels[-1]
         half = ((weight.shape[1] + 1) // 2, (weight.shape[0] + 1) // 2)
-        small = cv2.resize(weight, half, interpolation=cv2.INTER_AREA)
-        levels.append((cv2.resize(colour, half, interpolation=cv2.INTER_AREA), small))
+        smaller = [cv2.resize(p, half, interpolation=cv2.INTER_AREA) for p in (colour, weight)]
+        levels.append((np.asarray(smaller[0], np.float32), np.asarray(smaller[1], np.float32)))
     colour, weight = levels[-1]
     filled = colour / np.maximum(weight, 1e-6)[..., None]
     for colour, weight in reversed(levels[:-1]):

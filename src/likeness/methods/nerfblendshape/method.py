@@ -179,7 +179,8 @@ class NerfBlendShape:
     ) -> tuple[Tensor, Tensor]:
         """The grid before training, and where anything can ever be: the hull of the mattes, in
         any of the torso's bends."""
-        sides = (self.cells + 1,) * 3
+        side = self.cells + 1
+        sides = (side, side, side)
         kept = torch.ones(sides, dtype=torch.bool)
         grid = torch.full(sides, 1e-3)
         if not self.carve:

@@ -136,14 +136,19 @@ class SplatAvatar(nn.Module):
         code = Code(*(state[f"code.{name}"] for name in ("mean", "directions", "low", "high")))
         directions = code.directions.shape[1]
         atlas = round((state["motion_atlas"].numel() / (6 * max(directions, 1))) ** 0.5)
+        high, wide = state["backdrop"].shape[:2]
         avatar = cls(
             surface,
             code,
             RestPose(state["rest_head"], state["rest_torso"]),
-            *(state[name] for name in ("corners", "weights", "uv", "region", "seen_features")),
+            state["corners"],
+            state["weights"],
+            state["uv"],
+            state["region"],
+            state["seen_features"],
             atlas,
             state["backdrop"],
-            Camera(state["backdrop_lens"], state["backdrop_pose"], *state["backdrop"].shape[1::-1]),
+            Camera(state["backdrop_lens"], state["backdrop_pose"], wide, high),
         )
         avatar.load_state_dict(state)
         return avatar

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields, replace
 
 import torch
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Generator, Tensor
 
 from likeness.core.camera import Camera, project
@@ -232,7 +232,7 @@ def in_fringe(surface: Surface, looks: list[Look], count: int, generator: Genera
         around = transform(camera_from_head, look.vertices[first])
         k = look.camera.intrinsics
         at = around @ k.T
-        _, nearest = cKDTree((at[:, :2] / at[:, 2:]).numpy()).query(pixels.numpy())
+        _, nearest = KDTree((at[:, :2] / at[:, 2:]).numpy()).query(pixels.numpy())
         nearest = torch.from_numpy(nearest)
         ray = torch.cat([pixels, torch.ones_like(pixels[:, :1])], -1) @ torch.linalg.inv(k).T
         place = transform(invert_rigid(camera_from_head), ray * around[nearest, 2:])

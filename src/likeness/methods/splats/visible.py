@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from likeness.core.camera import Camera
@@ -53,7 +53,7 @@ def gaps(places: Float[Tensor, "N 3"], least: float, most: float) -> Float[Tenso
     square each would have if they were spread on a surface."""
     if len(places) <= _NEIGHBOURS:
         return torch.full((len(places),), most)
-    away, _ = cKDTree(places.numpy()).query(places.numpy(), k=_NEIGHBOURS + 1)
+    away, _ = KDTree(places.numpy()).query(places.numpy(), k=_NEIGHBOURS + 1)
     side = away[:, 1:].mean(-1) / 0.73  # of points thrown at random on a plane
     return torch.from_numpy(side.astype(np.float32)).clamp(least, most)
 
@@ -64,7 +64,7 @@ def borrowed(
     """Unseen splats in the colour of the nearest seen one: what covers them says nothing."""
     if bool(seen.all()) or not bool(seen.any()):
         return colour
-    _, nearest = cKDTree(places[seen].numpy()).query(places[~seen].numpy())
+    _, nearest = KDTree(places[seen].numpy()).query(places[~seen].numpy())
     result = colour.clone()
     result[~seen] = colour[seen][torch.from_numpy(nearest)]
     return result

@@ -25,7 +25,7 @@ def _laplacian() -> csr_matrix:
     n = len(mesh.points)
     both = np.concatenate([sides, sides[:, ::-1]])
     w = csr_matrix((np.concatenate([weight, weight]), both.T), shape=(n, n))
-    return (diags(np.asarray(w.sum(1)).ravel()) - w).tocsr()
+    return csr_matrix(diags(np.asarray(w.sum(1)).ravel()) - w)
 
 
 def solve(
@@ -45,7 +45,7 @@ def solve(
     if len(unknown) == 0:
         return values
     laplacian = _laplacian()
-    system = laplacian if harmonic else (laplacian @ laplacian).tocsr()
+    system = laplacian if harmonic else csr_matrix(laplacian @ laplacian)
     rows = system[unknown]
     right = -(rows[:, fixed] @ values[fixed])
     values[unknown] = splu(rows[:, unknown].tocsc()).solve(np.asarray(right))
