@@ -22,6 +22,8 @@ from likeness.verbs.formats import fitting
 from likeness.verbs.show import show
 from likeness.verbs.verify import mark, verify
 
+pytestmark = pytest.mark.usefixtures("few_looks")
+
 needs_usd = pytest.mark.skipif(
     find_spec("pxr") is None, reason="usd-core is not installed (likeness[usd])"
 )
@@ -111,11 +113,8 @@ def test_a_motion_on_its_own_goes_from_format_to_format_and_nowhere_else(tmp_pat
     ],
 )
 def test_what_is_exported_says_that_it_is_synthetic_and_of_whom(
-    folder, tmp_path, monkeypatch, to, name, options
+    folder, tmp_path, to, name, options
 ):
-    from likeness.exporters import texture
-
-    monkeypatch.setattr(texture, "_TURNS", ((0, 0),))
     export(folder, to, tmp_path / name, expression=("jawOpen=0.5",), options=options)
     found = mark(tmp_path / name)
     assert found is not None
