@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from scipy.ndimage import distance_transform_edt
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 from torch import Tensor
 
 from likeness.core.regions import REGION
@@ -120,7 +120,7 @@ def _nearby(places: Tensor, colour: Tensor, known: Tensor, mine: Tensor) -> Floa
     if not len(found):
         return torch.full((int(mine.sum()), 3), _GREY)
     found = found[:: max(1, len(found) // _SOURCES)]
-    tree = cKDTree(places[found].numpy())
+    tree: Any = KDTree(places[found].numpy())
     count = min(_NEIGHBOURS, len(found))
     away, index = tree.query(places[mine].numpy(), count, eps=0.3)
     away, index = away.reshape(-1, count), index.reshape(-1, count)

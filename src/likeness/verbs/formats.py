@@ -70,7 +70,8 @@ def _line(sign: str, name: str, told: str) -> str:
 
 
 def _talent(kind: Any) -> str:
-    return _TALENTS.get(kind.needs.__name__, kind.needs.__name__)
+    name: str = kind.needs.__name__
+    return _TALENTS.get(name, name)
 
 
 def _choices(kind: Any) -> str:
