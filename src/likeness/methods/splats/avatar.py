@@ -27,6 +27,7 @@ from likeness.methods.splats.code import (
     torso_in_head,
     turns_of,
 )
+from likeness.methods.splats.sides import Sides, fan, remembered
 from likeness.methods.splats.surface import Surface
 from likeness.ops.atlas import draw_cells
 from likeness.ops.backdrop import seen_behind
@@ -114,6 +115,7 @@ class SplatAvatar(nn.Module):
         self.regression = Regression(code.mean.shape[0], corrections)
         for name in ("pull", "shine"):  # of the pictures since the last recycling: place, colour
             self.register_buffer(name, torch.zeros(count), persistent=True)
+        self.sides: Sides | None = None
         self.places: Tensor | None = None
         self.shown: Tensor | None = None
         self.deal()
@@ -150,8 +152,18 @@ class SplatAvatar(nn.Module):
             state["backdrop"],
             Camera(state["backdrop_lens"], state["backdrop_pose"], wide, high),
         )
+        sides = {k.removeprefix("sides."): v for k, v in state.items() if k.startswith("sides.")}
+        if sides:
+            avatar.sides = Sides(avatar.rig, **sides)
         avatar.load_state_dict(state)
         return avatar
+
+    @torch.no_grad()
+    def remember_sides(self, camera: Camera, moment: Expression) -> None:
+        """Keep how the head looks now from sides that training may not see (see `sides`)."""
+        cameras = fan(camera, moment)
+        pictures = [self.draw(c, self.pose(moment, eye_of(c)))[:2] for c in cameras]
+        self.sides = remembered(cameras, moment, pictures)
 
     @property
     def rig(self) -> str:

@@ -35,6 +35,8 @@ _DENSITY = {
 _HAIR_DEEP = 0.4  # of its height, below which hair is not filled: nobody sees it
 _FRINGE = 0.004  # metres that loose hair stands out beyond
 _HAIR_SPACING = (0.001, 0.006)  # metres between splats of the hair
+_SKIN_SPACING = (0.0003, 0.006)
+_PERSON = 0.9  # of the matte: surely not the backdrop's colour
 _SPARE = 1.8  # candidates for each splat of rig and hair, of which the seen ones are kept
 
 
@@ -94,7 +96,8 @@ def seen_ones(
         parts, filled.split([len(p.corners) for p in parts]), counts, strict=True
     ):
         kept.append(chosen(part, affordable(own, min(count, len(own)))))
-    kept[1] = replace(kept[1], spacing=gaps(at_rest(kept[1], surface), *_HAIR_SPACING))
+    for k, limits in ((0, _SKIN_SPACING), (1, _HAIR_SPACING)):
+        kept[k] = replace(kept[k], spacing=gaps(at_rest(kept[k], surface), *limits))
     return joined(kept)
 
 
@@ -278,14 +281,18 @@ def uncovered(
 
 
 def coloured(placed: Placed, looks: list[Look], surface: Surface, rest_torso: Tensor) -> Placed:
-    """Each splat in the median colour of the pixels it falls on; what is covered borrows."""
+    """Each splat in the median colour of the person's pixels it falls on; what is covered, or
+    falls on none, borrows."""
     votes = []
     for look in looks:
         pixels, _ = seen_at(placed, look, surface, rest_torso)
-        votes.append(sampled(look.rgb, pixels))
-    colour = torch.stack(votes).median(0).values
+        planes = torch.cat([look.rgb, look.alpha[..., None]], -1)
+        found = sampled(planes, pixels)
+        votes.append(torch.where(found[:, 3:] > _PERSON, found[:, :3], torch.nan))
+    colour = torch.stack(votes).nanmedian(0).values
     seen = visibility(placed, looks, surface, rest_torso) >= SHOWS
-    return replace(placed, colour=borrowed(at_rest(placed, surface), colour, seen))
+    seen &= torch.isfinite(colour).all(-1)
+    return replace(placed, colour=borrowed(at_rest(placed, surface), colour.nan_to_num(0.5), seen))
 
 
 def in_world(
