@@ -238,7 +238,7 @@ def _gaze(
 ) -> np.ndarray:
     """Angles (left, up) at which an eyeball shows its iris there, in the frame of the head."""
     joint = rig.joint_names.index(f"{side.lower()}_eye")
-    rest = rig.shaped(Identity(rig.name, solution.identity))
+    rest = rig.shaped(Identity(rig.name, solution.identity[: len(rig.identity_names)]))
     ball = rig.joints(rest)[joint].numpy().astype(np.float64)
     own = rig.skin_weights[:, joint] > 0.5
     radius = float((rest[own] - rest[own].mean(0)).norm(dim=-1).max())

@@ -14,13 +14,22 @@ class PointModel:
     """Landmarks in the frame of the head: `base + directions @ identity + shapes @ coefficients`.
 
     Shapes that turn joints (gaze) are linearised over their whole range, which is exact to a
-    fraction of a millimetre.
+    fraction of a millimetre. The last `strange_directions` and `strange_shapes` are not the rig's:
+    they say how whoever finds the landmarks errs, once a person and frame by frame (see `habits`).
     """
 
     base: Float[Tensor, "K 3"]
     directions: Float[Tensor, "D K 3"]
     shapes: Float[Tensor, "E K 3"]
     known: Tensor
+    views: Float[Tensor, "5 K 3"] | None = None
+    """How landmarks stray with the side a head is seen from: `view_terms`."""
+    worth: Float[Tensor, " K"] | None = None
+    """How much each landmark says: one over its variance in square millimetres."""
+    strange_directions: int = 0
+    strange_shapes: int = 0
+    names: tuple[str, ...] = ()
+    """The rig's shapes, which come first; personal ones and strange ones follow."""
 
     def rest(self, identity: Float[Tensor, " D"]) -> Float[Tensor, "K 3"]:
         return self.base + torch.einsum("d,dkc->kc", identity, self.directions)
@@ -30,11 +39,32 @@ class PointModel:
     ) -> Float[Tensor, "T K 3"]:
         return self.rest(identity) + torch.einsum("te,ekc->tkc", coefficients, self.shapes)
 
+    def strayed(
+        self, rotation: Float[Tensor, "T 3 3"], translation: Float[Tensor, "T 3"]
+    ) -> Float[Tensor, "T K 3"]:
+        """What is added to `at` for heads seen from some side."""
+        if self.views is None:
+            return self.base.new_zeros(len(rotation), *self.base.shape)
+        return torch.einsum("tf,fkc->tkc", view_terms(rotation, translation), self.views)
+
     def with_base(self, base: Tensor) -> "PointModel":
         return replace(self, base=base)
 
     def with_shapes(self, more: Float[Tensor, "P K 3"]) -> "PointModel":
         return replace(self, shapes=torch.cat([self.shapes, more]))
+
+    def without_strange_shapes(self) -> "PointModel":
+        count = len(self.shapes) - self.strange_shapes
+        return replace(self, shapes=self.shapes[:count], strange_shapes=0)
+
+
+def view_terms(
+    rotation: Float[Tensor, "T 3 3"], translation: Float[Tensor, "T 3"]
+) -> Float[Tensor, "T 5"]:
+    """From which side of the head the camera looks: sideways, up, and their squares."""
+    eye = -(rotation.mT @ translation[..., None])[..., 0]
+    x, y, _ = torch.nn.functional.normalize(eye, dim=-1).unbind(-1)
+    return torch.stack([x, y, x * x, y * y, x * y], -1)
 
 
 def point_model(rig: Rig, layout: str = "mediapipe478") -> PointModel:
@@ -54,5 +84,6 @@ def point_model(rig: Rig, layout: str = "mediapipe478") -> PointModel:
     shapes = embed(rig.pose(person, replace(moved, coefficients=eye)), embedding) - base
     empty = base.new_zeros(0, *base.shape)
     return PointModel(
-        base, torch.stack(directions) if directions else empty, shapes, embedding.known.bool()
-    )
+        base, torch.stack(directions) if directions else empty, shapes, embedding.known.bool(),
+        names=tuple(rig.shape_names),
+    )  # fmt: skip

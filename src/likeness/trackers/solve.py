@@ -23,20 +23,21 @@ _POSE = 6
 class Priors:
     """What is believed before looking. Strengths are in squared pixels at a face 150 wide."""
 
-    coefficients: Float[Tensor, " E"]
-    """Pull of each coefficient to zero."""
+    coefficients: Float[Tensor, "E E"]
+    """Pull of coefficients to zero: an inverse covariance."""
     smooth: Float[Tensor, " E"]
     """Pull of each coefficient to the middle of its neighbours."""
     low: Float[Tensor, " E"]
     high: Float[Tensor, " E"]
-    identity: float = 0.5
+    identity: float | Float[Tensor, " D"] = 0.5
+    """Pull of each direction of identity to zero."""
     turn: float = 3e4
     """Smoothness of rotation, per squared radian."""
     shift: float = 3e6
     """Smoothness of place across the view, per squared metre."""
     depth: float = 3e5
     robust: float = 3.0
-    """Pixels beyond which a landmark is doubted."""
+    """Pixels beyond which a landmark is doubted, at a face `Evidence.wide` says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +65,8 @@ class Evidence:
     """Coefficients measured otherwise than by landmarks; those of personal modes are left out."""
     sure: Float[Tensor, " E"] | None = None
     """How strongly each of `curves` holds, as `Priors` count; 0 for those not measured."""
+    wide: float = 1.0
+    """Pixels that stand for one pixel of a face 150 wide."""
 
 
 def start(model: PointModel, evidence: Evidence, focal: float) -> Solution:
@@ -112,11 +115,11 @@ def solve(
     """Refine a solution. With `learn_identity=False` the frames are solved for a known person,
     with `learn_pose=False` for known poses."""
     now, damping = begin, 1e-3
-    now = replace(now, residual=_residual(model, evidence, now))
+    now = replace(now, residual=residual_of(model, evidence, now))
     cost = _cost(evidence, priors, now)
     for _ in range(rounds):
         trial = _stepped(model, evidence, priors, now, damping, learn_identity, learn_pose)
-        trial = replace(trial, residual=_residual(model, evidence, trial))
+        trial = replace(trial, residual=residual_of(model, evidence, trial))
         trial_cost = _cost(evidence, priors, trial)
         if bool(torch.isfinite(trial_cost)) and trial_cost < cost * 1.0001:
             done = bool(cost - trial_cost < 1e-4 * cost)
@@ -133,10 +136,14 @@ def solve(
 def _seen(model: PointModel, at: Solution) -> tuple[Tensor, Tensor]:
     """Landmarks in the head's frame and in the camera's."""
     head = model.at(at.identity, at.coefficients)
+    head = head + model.strayed(at.rotation, at.translation)
     return head, head @ at.rotation.mT + at.translation[:, None]
 
 
-def _residual(model: PointModel, evidence: Evidence, at: Solution) -> Tensor:
+def residual_of(
+    model: PointModel, evidence: Evidence, at: Solution
+) -> Float[Tensor, "T K 2"]:
+    """By how many pixels each landmark of the model misses what was seen."""
     _, seen = _seen(model, at)
     z = seen[..., 2:].clamp(min=0.01)
     return at.focal * seen[..., :2] / z + evidence.centre - evidence.points
@@ -145,14 +152,16 @@ def _residual(model: PointModel, evidence: Evidence, at: Solution) -> Tensor:
 def _robust(evidence: Evidence, priors: Priors, residual: Tensor) -> Tensor:
     """Geman-McClure weights: 1 for small residuals, falling for those beyond `robust`."""
     square = residual.square().sum(-1)
-    return evidence.weights / (1 + square / priors.robust**2).square()
+    far = (priors.robust * evidence.wide) ** 2
+    return evidence.weights / (1 + square / far).square()
 
 
 def _cost(evidence: Evidence, priors: Priors, at: Solution) -> Tensor:
     square = at.residual.square().sum(-1)
-    data = (evidence.weights * square / (1 + square / priors.robust**2)).sum()
-    rest = (priors.coefficients * at.coefficients.square()).sum()
-    rest = rest + priors.identity * at.identity.square().sum()
+    far = (priors.robust * evidence.wide) ** 2
+    data = (evidence.weights * square / (1 + square / far)).sum()
+    rest = ((at.coefficients @ priors.coefficients) * at.coefficients).sum()
+    rest = rest + (priors.identity * at.identity.square()).sum()
     bend = _bend(at.coefficients, evidence.joined)
     shift = _bend(at.translation, evidence.joined)
     pull = at.translation.new_tensor([priors.shift, priors.shift, priors.depth])
@@ -185,11 +194,10 @@ def _stepped(
 ) -> Solution:
     frames, shared, cross, g_frames, g_shared = _normal(model, evidence, priors, at)
     diagonal = frames.diagonal(dim1=-2, dim2=-1)
+    free = _free(priors, at, g_frames, learn_pose)
     frames = frames + torch.diag_embed(damping * diagonal + 1e-6)
-    if not learn_pose:
-        frames[:, :_POSE], frames[:, :, :_POSE] = 0, 0
-        frames.diagonal(dim1=-2, dim2=-1)[:, :_POSE] = 1
-        cross[:, :_POSE], g_frames[:, :_POSE] = 0, 0
+    frames = frames * free[:, :, None] * free[:, None] + torch.diag_embed(1 - free)
+    cross, g_frames = cross * free[..., None], g_frames * free
     factor = torch.linalg.cholesky(frames)
     direct = torch.cholesky_solve(g_frames[..., None], factor)[..., 0]
     if learn_identity and len(model.directions):
@@ -213,6 +221,18 @@ def _stepped(
     )
 
 
+def _free(priors: Priors, at: Solution, gradient: Tensor, learn_pose: bool) -> Tensor:
+    """1 for what may move in this step (T P). Coefficients at the end of their range that want
+    further out stay there; else all others would count on a move that is then cut short."""
+    slope = gradient[:, _POSE:]
+    low = (at.coefficients <= priors.low) & (slope > 0)
+    high = (at.coefficients >= priors.high) & (slope < 0)
+    free = torch.ones_like(gradient)
+    free[:, _POSE:] -= (low | high).to(free.dtype)
+    free[:, :_POSE] *= float(learn_pose)
+    return free
+
+
 def _normal(
     model: PointModel, evidence: Evidence, priors: Priors, at: Solution
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -228,20 +248,19 @@ def _normal(
     )  # T K 2 3
     turned = seen - at.translation[:, None]
     by_turn = -project @ hat(turned)
-    camera_shapes = torch.einsum("tij,ekj->tkie", at.rotation, model.shapes)
-    by_shape = project @ camera_shapes
+    project_turned = project @ at.rotation[:, None]
+    by_shape = torch.einsum("tkij,ekj->tkie", project_turned, model.shapes)
     own = torch.cat([by_turn, project, by_shape], -1).flatten(1, 2)  # T 2K P
     w = weight.repeat_interleave(2, -1)
     weighted = own * w[..., None]
     residual = at.residual.flatten(1)
     frames = weighted.mT @ own
     g_frames = (weighted.mT @ residual[..., None])[..., 0]
-    camera_directions = torch.einsum("tij,dkj->tkid", at.rotation, model.directions)
-    common = (project @ camera_directions).flatten(1, 2)
+    common = torch.einsum("tkij,dkj->tkid", project_turned, model.directions).flatten(1, 2)
     cross = weighted.mT @ common
     shared = torch.einsum("tnd,tn,tne->de", common, w, common)
     g_shared = torch.einsum("tnd,tn,tn->d", common, w, residual)
-    shared = shared + priors.identity * torch.eye(len(shared), dtype=shared.dtype)
+    shared = shared + priors.identity * torch.eye(len(shared), dtype=shared.dtype)  # row or number
     g_shared = g_shared + priors.identity * at.identity
     _add_priors(frames, g_frames, evidence, priors, at)
     return frames, shared, cross, g_frames, g_shared
@@ -255,8 +274,9 @@ def _add_priors(
     pull = at.translation.new_tensor([priors.shift, priors.shift, priors.depth])
     joined = evidence.joined[:, None]
     bend = _bend(at.coefficients, evidence.joined)
-    diagonal[:, _POSE:] += priors.coefficients + priors.smooth * joined
-    gradient[:, _POSE:] += priors.coefficients * at.coefficients + priors.smooth * bend
+    frames[:, _POSE:, _POSE:] += priors.coefficients
+    diagonal[:, _POSE:] += priors.smooth * joined
+    gradient[:, _POSE:] += at.coefficients @ priors.coefficients + priors.smooth * bend
     if evidence.curves is not None and evidence.sure is not None:
         named = slice(_POSE, _POSE + len(evidence.sure))
         away = at.coefficients[:, : len(evidence.sure)] - evidence.curves
