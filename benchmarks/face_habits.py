@@ -26,6 +26,7 @@ from likeness.core.rig import embed
 from likeness.rigs.clay import clay
 from likeness.rigs.clay.measures import measures
 from likeness.rigs.clay.shapes import ARKIT
+from likeness.trackers.habits import layout_mark
 from likeness.trackers.mesh_points import FaceMesh
 from likeness.trackers.point_model import view_terms
 
@@ -215,6 +216,7 @@ def learn(looks: Path, out: Path = HOME, people: int = 48, moments: int = 24) ->
         scale = np.abs(values).max((-2, -1), keepdims=True) / 127 + 1e-12
         stored[name] = np.round(values / scale).astype(np.int8)
         stored[f"{name}_scale"] = scale.astype(np.float32)
+    stored["layout"] = np.frombuffer(layout_mark(clay()), np.uint8)
     np.savez_compressed(out, **stored)
     print(f"{out}: {out.stat().st_size / 1024:.0f} KiB")
 

@@ -7,6 +7,7 @@ are in `habits.npz`, remade by `benchmarks/face_habits.py`; without them a lean 
 taken for a lean of the head.
 """
 
+import hashlib
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor
 
 from likeness.core.rig import Rig
+from likeness.rigs.clay.landmarks import CLASSIC
+from likeness.rigs.clay.measures import BROW, EYE, MOUTH, measures
 from likeness.rigs.clay.shapes import ARKIT
 from likeness.trackers.point_model import PointModel
 
@@ -35,9 +38,35 @@ def with_habits(model: PointModel, rig: Rig) -> PointModel:
         shapes=torch.cat([model.shapes + habits["shapes"], moments]),
         views=habits["views"],
         worth=habits["worth"],
+        use=torch.tensor(_enough()),
         strange_directions=len(people),
         strange_shapes=len(moments),
     )
+
+
+def layout_mark(rig: Rig) -> bytes:
+    """Tells one embedding of the landmarks from another: habits hold for that they were learned
+    with."""
+    layout = rig.landmarks("mediapipe478")
+    corners = rig.triangles[layout.triangles].numpy().astype(np.int32)
+    shares = np.round(1000 * layout.weights.numpy()).astype(np.int32)
+    return hashlib.sha256(corners.tobytes() + shares.tobytes()).digest()
+
+
+def learned_with() -> bytes:
+    """The `layout_mark` of the embedding that the stored habits were learned with."""
+    with np.load(str(files("likeness.trackers") / "habits.npz")) as stored:
+        return stored["layout"].tobytes()
+
+
+@cache
+def _enough() -> list[int]:
+    """Landmarks to solve with: eyes, brows, lips and irises whole, every third of the others, for
+    what neighbours say is nearly the same."""
+    whole = {*CLASSIC[17:], *(i for ring in (*EYE[:2], *MOUTH) for i in ring), *BROW}
+    mirror = measures().mirror
+    whole |= {int(mirror[i]) for i in whole}
+    return sorted(whole | set(range(0, 468, 3)) | set(range(468, 478)))
 
 
 @cache

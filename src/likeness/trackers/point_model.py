@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from likeness.core.rig import Identity, Rig, embed
@@ -26,6 +26,8 @@ class PointModel:
     """How landmarks stray with the side a head is seen from: `view_terms`."""
     worth: Float[Tensor, " K"] | None = None
     """How much each landmark says: one over its variance in square millimetres."""
+    use: Int[Tensor, " U"] | None = None
+    """Landmarks enough to solve with; None: all."""
     strange_directions: int = 0
     strange_shapes: int = 0
     names: tuple[str, ...] = ()
@@ -46,6 +48,21 @@ class PointModel:
         if self.views is None:
             return self.base.new_zeros(len(rotation), *self.base.shape)
         return torch.einsum("tf,fkc->tkc", view_terms(rotation, translation), self.views)
+
+    def used(self) -> "PointModel":
+        """Only the landmarks that are solved with."""
+        if self.use is None:
+            return self
+        return replace(
+            self,
+            base=self.base[self.use],
+            directions=self.directions[:, self.use],
+            shapes=self.shapes[:, self.use],
+            known=self.known[self.use],
+            views=None if self.views is None else self.views[:, self.use],
+            worth=None if self.worth is None else self.worth[self.use],
+            use=None,
+        )
 
     def with_base(self, base: Tensor) -> "PointModel":
         return replace(self, base=base)
