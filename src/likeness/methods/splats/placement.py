@@ -37,6 +37,7 @@ _FRINGE = 0.004  # metres that loose hair stands out beyond
 _HAIR_SPACING = (0.001, 0.006)  # metres between splats of the hair
 _SKIN_SPACING = (0.0003, 0.006)
 _PERSON = 0.9  # of the matte: surely not the backdrop's colour
+_BEYOND = 0.04  # of the picture's width that clothes go on outside it
 _SPARE = 1.8  # candidates for each splat of rig and hair, of which the seen ones are kept
 
 
@@ -197,7 +198,7 @@ def on_shoulders(
     found = []
     for look in looks:
         camera_from_torso = look.camera.camera_from_world @ look.world_from_torso
-        pixels = uncovered(look, lips, share, generator)
+        pixels = reflected(uncovered(look, lips, share, generator), look)
         z = transform(camera_from_torso, anchor)[0, 2].expand(len(pixels))
         k = look.camera.intrinsics
         x, y = (pixels[:, 0] - k[0, 2]) / k[0, 0] * z, (pixels[:, 1] - k[1, 2]) / k[1, 1] * z
@@ -216,6 +217,18 @@ def on_shoulders(
         (0.7 * spread / number).sqrt().expand(number),
         torch.full((number, 3), 0.5),
     )
+
+
+def reflected(pixels: Tensor, look: Look) -> Tensor:
+    """Every other pixel near the picture's border (but the upper one) thrown beyond it: clothes go
+    on there, and come into view when the torso moves."""
+    wide, high = look.camera.width, look.camera.height
+    x, y = pixels.unbind(-1)
+    odd = torch.arange(len(pixels)) % 2 == 1
+    near = _BEYOND * wide
+    x = torch.where(odd & (x < near), -x, torch.where(odd & (x > wide - near), 2 * wide - x, x))
+    y = torch.where(odd & (y > high - near), 2 * high - y, y)
+    return torch.stack([x, y], -1)
 
 
 def in_fringe(surface: Surface, looks: list[Look], count: int, generator: Generator) -> Placed:

@@ -79,7 +79,7 @@ function corrected(model, expression, by) {
   return {
     joints: expression.joints,
     head: multiply(expression.head, exponential(by)),
-    torso: expression.torso ?? expression.head,
+    torso: multiply(expression.torso ?? expression.head, exponential(by.slice(-6))),
     coefficients: expression.coefficients.map((value, i) => value + by[6 + i]),
     clothes: expression.clothes,
     personal: expression.personal && expression.personal.map((v, i) => v + by[6 + codes + i]),
