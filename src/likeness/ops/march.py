@@ -10,7 +10,6 @@ from likeness.core.errors import BadInput
 from likeness.ops.rays import uniform
 from likeness.ops.twins import one_place, pick
 
-
 _FARTHEST = 2**20
 """Least steps a ray may go: one that is told to walk for ever comes to an end too."""
 
