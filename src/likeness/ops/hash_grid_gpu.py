@@ -5,6 +5,9 @@ with it. So sums are made in whole numbers of 64 bits, of a unit 2^-40 of the la
 finer than float32, and the same in any order. Runs on a CPU in Triton's interpreter, for tests.
 """
 
+# pyright: reportMissingImports=false
+# Triton comes with torch where there is a GPU for it.
+
 from functools import cache
 from typing import Any
 

@@ -3,6 +3,9 @@
 Pictures are channels first inside. Runs on a CPU in Triton's interpreter, for tests.
 """
 
+# pyright: reportMissingImports=false
+# Triton comes with torch where there is a GPU for it.
+
 from typing import Any
 
 import torch

@@ -12,10 +12,12 @@ from typing import Any
 from llvmlite import ir
 from numba import float32, types
 from numba.core import cgutils
-from numba.core.extending import intrinsic, lower_builtin, models, register_model
+from numba.core.extending import intrinsic as _intrinsic
+from numba.core.extending import lower_builtin, models, register_model
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 
 LANES = 8
+intrinsic: Any = _intrinsic  # called without its first argument, which no checker can know
 _FLAGS = ("contract", "nsz", "arcp", "nnan", "ninf")
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _WHOLE = ir.VectorType(ir.IntType(32), LANES)

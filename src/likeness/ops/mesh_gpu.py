@@ -4,6 +4,9 @@ Where in its triangle a pixel lies, and what vertices say there, is composed tor
 (the definitions in `ops.mesh`). Runs on a CPU in Triton's interpreter, for tests.
 """
 
+# pyright: reportMissingImports=false
+# Triton comes with torch where there is a GPU for it.
+
 import torch
 import triton
 import triton.language as tl

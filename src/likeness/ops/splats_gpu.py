@@ -6,6 +6,9 @@ The sums of a splat go to a slot per tile and are added in order: nothing is ato
 not depend on timing. Runs on a CPU in Triton's interpreter, for tests.
 """
 
+# pyright: reportMissingImports=false
+# Triton comes with torch where there is a GPU for it.
+
 from typing import Any
 
 import torch

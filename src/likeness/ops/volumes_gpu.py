@@ -4,6 +4,9 @@ Rays of equal length lie well for plain torch, so `composite` has no twin here. 
 Triton's interpreter, for tests.
 """
 
+# pyright: reportMissingImports=false
+# Triton comes with torch where there is a GPU for it.
+
 from typing import Any
 
 import torch
