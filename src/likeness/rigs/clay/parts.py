@@ -72,7 +72,7 @@ _LOWER = ((5.3, 5.8, 6.8, 7.0, 7.0, 10.8, 10.3), (9.0, 9.2, 10.5, 8.8, 8.0, 7.5,
 def teeth(upper: bool) -> Part:
     """A row of teeth on an elliptic arc, each crown bowed a little, and the gum above it."""
     widths, heights = _UPPER if upper else _LOWER
-    half, depth, front, edge = (26, 42, 19.0, -67.3) if upper else (24, 39, 16.0, -65.6)
+    half, depth, front, edge = (26, 42, 19.0, -69.4) if upper else (24, 39, 16.0, -65.6)
     way = 1.0 if upper else -1.0
     arc = np.linspace(0, np.pi / 2, 400)
     curve = np.stack([half * np.sin(arc), front - depth * (1 - np.cos(arc))], -1)
@@ -102,7 +102,7 @@ def teeth(upper: bool) -> Part:
     points = np.array(rows).transpose(1, 0, 2)
     r, c = points.shape[:2]
     faces = grid_triangles(r, c, closed=False)
-    if not upper:
+    if upper:
         faces = faces[:, ::-1]
     u, v = np.meshgrid(np.linspace(0.02, 0.98, c), np.linspace(0.02, 0.98, r))
     regions = ["teeth" if i < 6 else "mouth" for i in range(r) for _ in range(c)]
@@ -121,9 +121,9 @@ def tongue() -> Part:
     y = y - 0.006 * x * x - 3 * np.clip(z / 27, 0, 1) ** 2
     y -= 1.0 * np.exp(-((x / 3) ** 2)) * (y > -1)
     points = np.stack([x, y - 77, z - 15], -1).reshape(-1, 3)
-    u, v = np.meshgrid(0.02 + 0.96 * np.arange(columns) / columns, np.linspace(0.02, 0.98, rows))
     faces = grid_triangles(rows, columns, closed=True)[:, ::-1]
-    uv = np.stack([u, v], -1).reshape(-1, 2)
+    ring = 0.48 * polar[:, None] / np.pi
+    uv = 0.5 + np.stack([ring * np.cos(turn), ring * np.sin(turn)], -1).reshape(-1, 2)
     return Part("tongue", points, _outwards(points, faces), uv, ["tongue"] * len(points))
 
 
@@ -154,14 +154,10 @@ def ear() -> Part:
     points = _placed(leaf.reshape(-1, 3))
     rows = 2 * rings
     faces = grid_triangles(rows, columns, closed=True)
-    uv = np.empty((rows, columns, 2))
-    spread = (edge - middle) / 42
-    for row in range(rows):
-        half = row >= rings
-        radius = radii[rows - 1 - row] if half else radii[row]
-        centre = np.array([0.75 if half else 0.25, 0.5])
-        way = np.array([-0.23 if half else 0.23, 0.46]) / 0.5
-        uv[row] = centre + radius * spread[:, ::-1] * way * 0.5
+    # The back lies around the front, turned inside out, so that no triangle crosses a seam.
+    reach = np.concatenate([0.62 * radii, 1 - 0.34 * radii[::-1]])
+    spread = (edge - middle)[:, ::-1] / np.abs(edge - middle).max(0)[::-1]
+    uv = 0.5 + 0.48 * reach[:, None, None] * spread
     faces = _outwards(points, faces)
     return Part("left_ear", points, faces, uv.reshape(-1, 2), ["ears"] * len(points))
 
