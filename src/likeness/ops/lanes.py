@@ -12,12 +12,12 @@ from typing import Any
 from llvmlite import ir
 from numba import float32, types
 from numba.core import cgutils
-from numba.core.extending import intrinsic as _intrinsic
 from numba.core.extending import lower_builtin, models, register_model
 from numba.core.typing.templates import ConcreteTemplate, infer_global, signature
 
+from likeness.ops.jit import intrinsic
+
 LANES = 8
-intrinsic: Any = _intrinsic  # called without its first argument, which no checker can know
 _FLAGS = ("contract", "nsz", "arcp", "nnan", "ninf")
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _WHOLE = ir.VectorType(ir.IntType(32), LANES)
@@ -55,7 +55,8 @@ def _constant(kind: Any, value: float) -> Any:
 def _operator(symbol: Any, name: str) -> None:
     cases = [signature(lanes, a, b) for a, b in ((lanes, lanes), (lanes, float32))]
     cases.append(signature(lanes, float32, lanes))
-    infer_global(symbol)(type(f"Lanes_{name}", (ConcreteTemplate,), {"cases": cases}))
+    register: Any = infer_global(symbol)
+    register(type(f"Lanes_{name}", (ConcreteTemplate,), {"cases": cases}))
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         a, b = (_spread(builder, x) for x in args)

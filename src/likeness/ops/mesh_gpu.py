@@ -7,17 +7,14 @@ Where in its triangle a pixel lies, and what vertices say there, is composed tor
 # pyright: reportMissingImports=false
 # Triton comes with torch where there is a GPU for it.
 
-from typing import Any
-
 import torch
-import triton
 import triton.language as tl
 from torch import Tensor
 
+from likeness.ops.gpu_jit import jit
 from likeness.ops.mesh import FLAT, NEAR
 
 TILE = 16
-jit: Any = triton.jit  # what it makes is launched by index, which the checker does not see
 
 
 @jit

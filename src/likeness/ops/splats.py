@@ -133,9 +133,8 @@ def rasterise_splats(
     batch, (count, channels) = xy.shape[:-2], features.shape[-2:]
     features = features.expand(*batch, count, channels)
     parts = (xy, depth, conic, features, opacity.expand(*batch, count))
-    views = [
-        twin(*view, width, height) for view in zip(*(x.flatten(0, len(batch) - 1) for x in parts))
-    ]
+    flat = (x.flatten(0, len(batch) - 1) for x in parts)
+    views = [twin(a, b, c, d, e, width, height) for a, b, c, d, e in zip(*flat)]
     picture, alpha = (torch.stack(x) for x in zip(*views))
     return picture.reshape(*batch, height, width, channels), alpha.reshape(*batch, height, width)
 

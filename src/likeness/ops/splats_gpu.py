@@ -9,6 +9,7 @@ not depend on timing. Runs on a CPU in Triton's interpreter, for tests.
 # pyright: reportMissingImports=false
 # Triton comes with torch where there is a GPU for it.
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,11 +18,11 @@ import triton.language as tl
 from torch import Tensor
 
 from likeness.ops import splats_gsplat
+from likeness.ops.gpu_jit import jit
 from likeness.ops.splats import LEAST_ALPHA
 
 TILE = 16
 _MOMENTS = 6
-jit: Any = triton.jit  # what it makes is launched by index, which the checker does not see
 
 
 @jit
@@ -131,16 +132,11 @@ def _reach(
 
 
 def _bin(
-    xy: Tensor,
-    depth: Tensor,
-    conic: Tensor,
-    features: Tensor,
-    opacity: Tensor,
-    width: int,
-    height: int,
+    given: Sequence[Tensor], width: int, height: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Kept splats in order of depth, packed; pairs with tiles of each; and the tiles' lists: which
     splats, where their sums go, where each list starts."""
+    xy, depth, conic, features, opacity = given
     columns, rows = -(-width // TILE), -(-height // TILE)
     good = (depth > 0) & torch.isfinite(features).all(-1)
     good &= torch.isfinite(opacity) & (opacity >= LEAST_ALPHA)
@@ -167,7 +163,7 @@ class _Rasterise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, xy, depth, conic, features, opacity, width, height):
         given = [x.detach() for x in (xy, depth, conic, features, opacity)]
-        order, packed, counts, lists, slots, starts = _bin(*given, width, height)
+        order, packed, counts, lists, slots, starts = _bin(given, width, height)
         channels, tiles = features.shape[1], starts.shape[0] - 1
         picture, alpha = xy.new_zeros(height, width, channels), xy.new_zeros(height, width)
         shape = {
@@ -228,7 +224,7 @@ def rasterise_splats(
     """The twin of `ops.splats`; float32 inside, whatever comes in."""
     given = [x.float() for x in (xy, depth, conic, features, opacity)]
     if splats_gsplat.wanted():
-        order, _, _, lists, _, starts = _bin(*(x.detach() for x in given), width, height)
+        order, _, _, lists, _, starts = _bin([x.detach() for x in given], width, height)
         parts = (given[0], given[2], given[3], given[4])
         picture, alpha = splats_gsplat.blend(order, lists, starts, parts, (width, height), TILE)
         return picture.to(features.dtype), alpha.to(features.dtype)

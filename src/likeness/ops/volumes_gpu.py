@@ -14,10 +14,10 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from likeness.ops.gpu_jit import jit
 from likeness.ops.volumes import Composite, _composite_packed
 
 _BLOCK = 32
-jit: Any = triton.jit  # what it makes is launched by index, which the checker does not see
 
 
 @jit
