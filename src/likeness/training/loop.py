@@ -106,6 +106,7 @@ def train(
             bar.advance(run.step if plan.minutes is None else int(run.seconds))
         while not _over(run, plan):
             _round(run, plan, capture, track, device, bar, log, look, live)
+            _sound(run)
             if rank() == 0:
                 _checkpoint(run, plan, name, folder, capture.consent)
                 log.write()
@@ -268,6 +269,16 @@ def memory() -> int:
     """Bytes this process has held at most."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+def _sound(run: _Run) -> None:
+    """Stop before a checkpoint would replace a good one with parameters that are no numbers."""
+    for name, value in run.avatar.named_parameters():
+        if not bool(torch.isfinite(value).all()):
+            raise LikenessError(
+                f"Training went wrong by step {run.step}: {name} holds NaN or infinity. The last "
+                "checkpoint is kept. Check the track for wrong frames, or lower the rates."
+            )
 
 
 def _checkpoint(run: _Run, plan: Plan, name: str, folder: Path, consent: str | None) -> None:
