@@ -125,8 +125,8 @@ def load_training(
         raise BadInput(f"{path} is not a training of ours. Delete it to start again.")
     about = json.loads(header["training"])
     prefix = "avatar/"
-    state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    avatar = restored(method, state, path, type(method).__name__).to(device)
+    kept = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    avatar = restored(method, kept, path, type(method).__name__).to(device)
     optimizer = method.optimizer(avatar)
     state: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in about["plain"].items()}
     for key, value in tensors.items():
