@@ -133,10 +133,10 @@ def without_weights(avatar):
 
 BAD_AVATARS = {
     "truncated": (truncated, "not a whole safetensors file"),
-    "of another method": (renamed, "does not fit"),
+    "of another method": (renamed, "cannot read"),
     "of a newer version": (from_the_future, "of format 99"),
     "of no method we know": (of_nobody, "no method called 'nerfish'"),
-    "of another size": (resized, "does not fit"),
+    "of another size": (resized, "cannot read"),
     "without weights": (without_weights, "no file"),
 }
 

@@ -58,11 +58,11 @@ def restored(method: Any, state: dict[str, Tensor], path: Path, name: str) -> An
     """The avatar out of its tensors; those of another method or size are refused by name."""
     try:
         return method.restore(state)
-    except (KeyError, IndexError, RuntimeError) as error:
-        why = str(error).splitlines()[-1].strip()
+    except (KeyError, IndexError, RuntimeError) as error:  # weights that are not its own
+        why = " ".join(str(error).split())[:160]
         raise BadInput(
-            f"{path} does not fit the {name!r} avatar that its settings describe ({why}). Copy the "
-            "whole folder again, or fit again."
+            f"{path} was written by another version of the method {name!r}, or at another size: "
+            f"this one cannot read its weights ({why}). Fit it again, or copy the whole folder."
         ) from error
 
 
