@@ -42,9 +42,9 @@ def detect(capture: Capture, person: int | None = None) -> Landmarks2D:
             shots[frame.index] = (shots[frame.index - 1] if frame.index else 0) + int(cut)
             thumb, last = now, None if cut else last
             found = _find(mesh, boxes, picture, last, person)
-            if found is not None and _plausible(found):
+            if found is not None and plausible(found):
                 points[frame.index] = found.points
-                confidence[frame.index] = _confidence(found, last, picture.shape)
+                confidence[frame.index] = confidence_of(found, last, picture.shape)
                 last = found
     return Landmarks2D(points, confidence, shots)
 
@@ -78,13 +78,13 @@ def _of_person(found: list[Found], person: int | None) -> Found | None:
     return row[person] if person < len(row) else None
 
 
-def _plausible(found: Found) -> bool:
+def plausible(found: Found) -> bool:
     """A face mesh on something else is a crumpled one."""
     height = float(np.linalg.norm(found.points[10, :2] - found.points[152, :2]))
     return found.width > 12 and 0.5 < height / found.width < 4
 
 
-def _confidence(found: Found, last: Found | None, shape: tuple[int, ...]) -> float:
+def confidence_of(found: Found, last: Found | None, shape: tuple[int, ...]) -> float:
     """1 for a face well inside the picture that moves as faces do; less where it is cut off,
     small, or jumps."""
     points = found.points[:468, :2]
