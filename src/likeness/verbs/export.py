@@ -19,6 +19,7 @@ from likeness.exporters.motion_json import read_motion_json
 from likeness.exporters.motion_npz import read_motion_npz
 from likeness.exporters.notes import Note
 from likeness.training.checkpoints import about_avatar
+from likeness.verbs.export_track import capture_near, export_track, is_track, refuse
 from likeness.verbs.loading import open_avatar
 from likeness.verbs.moments import at_rest, shape_names, with_settings
 
@@ -42,13 +43,15 @@ def export(
     label: bool = False,
     watermark: bool = False,
     options: tuple[str, ...] = (),
+    capture: Path | None = None,
 ) -> str:
     """Write an avatar as splats, a mesh, motion, or a page to send to a friend.
 
     Without --to, lists the formats, which of them fit this avatar, and why the others do not.
+    A track folder is written for other people's code: nerface, nerfstudio, vhap, or as motion.
 
     Args:
-        avatar: The avatar folder.
+        avatar: The avatar folder, or a track folder.
         to: The format: page, ply, splat, spz, gltf-splats, splat-rig, glb, obj, usd,
             mesh-ply, json, csv, npz, bvh, mp4, webm, gif, webp, png.
         out: The file to write; by default beside the avatar, under its name.
@@ -60,7 +63,11 @@ def export(
         watermark: Hide a mark in pictures that usual re-encoding leaves in; `likeness verify`
             reads it.
         options: Options of the format by name, such as texture=2048.
+        capture: What a track was tracked from, where it is not beside it.
     """
+    if is_track(avatar):
+        refuse(motion, expression, options)
+        return export_track(Path(avatar), to, out, capture)
     head = open_avatar(avatar)
     if not to:
         return "\n".join(fitting(head))
@@ -162,7 +169,7 @@ def open_motion(path: str | Path, avatar: Any, fps: float | None = None) -> Moti
 def _recorded(path: Path, fps: float | None) -> Motion:
     """A track's motion, with the sound of the capture beside or around it."""
     expressions = read_track(path).expressions
-    near = _capture_near(path)
+    near = capture_near(path)
     if near is None:
         return Motion(expressions, fps or _RATE)
     capture = open_capture(near)
@@ -184,14 +191,6 @@ def _placed(motion: Motion, path: Path, avatar: Any) -> Motion:
         world_from_torso=None if torso is None else torso.expand(count, 4, 4),
     )
     return Motion(move(moved, "cpu"), motion.fps, motion.sound)
-
-
-def _capture_near(track: Path) -> Path | None:
-    """The folder of the capture beside or around a track."""
-    for folder in (track.parent, track.parent / "capture"):
-        if (folder / "capture.json").is_file():
-            return folder
-    return None
 
 
 def _marks(name: str, kind: Any, label: bool, watermark: bool) -> dict[str, bool]:
