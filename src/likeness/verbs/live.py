@@ -78,7 +78,7 @@ class Performer:
             self._calibrate(tracker, moment)
         if self.calm is None:
             return self.target.rest
-        performance = self.calm.perform(_batch(moment.expression), self.rig)
+        performance = self.calm.perform(take(moment.expression, None), self.rig)
         placed: Placed = place(
             performance, self.target, self.rig.shape_names, self.strength, self.settings.beyond
         )
@@ -89,7 +89,7 @@ class Performer:
     def _calibrate(self, tracker: LiveTracker, moment: Moment) -> None:
         calm = tracker.calm
         if calm is None and moment.ready and moment.seen:  # who it is was known from the start
-            self.seen.append(_batch(replace(moment.expression, personal=None)))
+            self.seen.append(take(replace(moment.expression, personal=None), None))
             if len(self.seen) >= needed(self.settings, self.fps):
                 calm = concatenate(self.seen)
         if calm is not None:
@@ -100,15 +100,6 @@ class Performer:
 def needed(settings: LiveSettings, fps: float) -> int:
     """Frames with a face that calibration takes."""
     return max(5, round(settings.calibrate * min(fps, 60)))
-
-
-def _batch(moment: Expression) -> Expression:
-    rows = {
-        name: value[None]
-        for name in Expression.BATCHED
-        if (value := getattr(moment, name)) is not None
-    }
-    return replace(moment, **rows)
 
 
 @dataclass(eq=False)
