@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 STAMP := .venv/.ready
 
-.PHONY: setup demo test check format docs clean sheets
+.PHONY: setup demo test check format clean sheets
 
 setup: $(STAMP)
 

@@ -27,6 +27,16 @@ class Registry:
             self._all = {**guests, **self._rows}
         return self._all
 
+    def add(self, name: str, row: str) -> None:
+        """A row for as long as this process lives, as a script's own plug-in needs it. Adding the
+        same row again is fine; a name that is taken is refused."""
+        taken = self.rows().get(name, row)
+        if taken != row:
+            raise LikenessError(
+                f"The {self.kind} {name!r} is already {taken}. Choose another name for {row}."
+            )
+        self.rows()[name] = row
+
     def names(self) -> list[str]:
         return list(self.rows())
 

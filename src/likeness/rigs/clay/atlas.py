@@ -1,7 +1,7 @@
 """One UV square for the whole head: skin as a disc, everything else in the corners and edges."""
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from likeness.rigs.clay.control import RINGS, Control
 from likeness.rigs.clay.measures import OVAL
@@ -20,7 +20,7 @@ TILES: dict[str, tuple[float, float, float, float]] = {
     "lower_teeth": (0.90, 0.085, 0.10, 0.035),
     "tongue": (0.005, 0.825, 0.06, 0.035),
 }
-_BAG = (0.955, 0.84, 0.04)  # centre and radius of the mouth bag's own small disc
+_BAG = (0.962, 0.825, 0.03)  # centre and radius of the mouth bag's own small disc
 _LIDS = ((0.10, 0.835, 0.022), (0.90, 0.835, 0.022))
 
 
@@ -49,8 +49,9 @@ def control_uv(mesh: Control) -> Float[np.ndarray, "N 2"]:
     for ring in range(RINGS):
         r = _REACH * (_FACE + (1 - _FACE) * share[ring])
         uv[mesh.annulus[ring]] = _DISC + way * r[:, None]
+    uv = unfolded(uv, mesh.triangles[np.isfinite(uv[mesh.triangles]).all((1, 2))])
     for side, (x, y, size) in enumerate(_LIDS):
-        turn = 2 * np.pi * np.arange(16) / 16 * (1 if side == 0 else -1)
+        turn = 2 * np.pi * np.arange(16) / 16 * (-1 if side == 0 else 1)
         for row in range(3):
             r = size * (1 - 0.3 * (row + 1))
             uv[mesh.lids[side, row]] = np.stack([x + r * np.cos(turn), y + r * np.sin(turn)], -1)
@@ -62,6 +63,31 @@ def control_uv(mesh: Control) -> Float[np.ndarray, "N 2"]:
     return uv
 
 
+def unfolded(
+    uv: Float[np.ndarray, "N 2"], triangles: Int[np.ndarray, "F 3"]
+) -> Float[np.ndarray, "N 2"]:
+    """Corners of triangles that lie on their backs are drawn to their neighbours until none do.
+
+    The cylinder sees the inner corners of the eyes edge on.
+    """
+    sides = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
+    sides = np.concatenate([sides, sides[:, ::-1]])
+    uv = uv.copy()
+    for _ in range(200):
+        a, b, c = uv[triangles].transpose(1, 0, 2)
+        area = np.cross(b - a, c - a)
+        folded = area < 0.02 * np.median(area)
+        if not folded.any():
+            break
+        drawn = np.unique(triangles[folded])
+        mean = np.zeros_like(uv)
+        used = np.isin(sides[:, 0], drawn)
+        np.add.at(mean, sides[used, 0], uv[sides[used, 1]])
+        count = np.bincount(sides[used, 0], minlength=len(uv))[:, None]
+        uv[drawn] = 0.5 * (uv[drawn] + mean[drawn] / count[drawn])
+    return uv
+
+
 def island_rims(mesh: Control) -> dict[int, Float[np.ndarray, " 2"]]:
     """Where margin vertices lie in the islands of lids and bag, cut from the disc there."""
     from likeness.rigs.clay.measures import EYE, MOUTH
@@ -69,7 +95,7 @@ def island_rims(mesh: Control) -> dict[int, Float[np.ndarray, " 2"]]:
     rims: dict[int, np.ndarray] = {}
     for side, (x, y, size) in enumerate(_LIDS):
         for k, v in enumerate(EYE[0]):
-            turn = 2 * np.pi * k / 16 * (1 if side == 0 else -1)
+            turn = 2 * np.pi * k / 16 * (-1 if side == 0 else 1)
             vertex = v if side == 0 else int(mesh.mirror[v])
             rims[vertex] = np.array([x + size * np.cos(turn), y + size * np.sin(turn)])
     for k, v in enumerate(MOUTH[0]):
@@ -78,7 +104,12 @@ def island_rims(mesh: Control) -> dict[int, Float[np.ndarray, " 2"]]:
     return rims
 
 
-def tile(name: str, uv: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, "N 2"]:
-    """A part's own square placed into the atlas."""
+def tile(
+    name: str, uv: Float[np.ndarray, "N 2"], triangles: Int[np.ndarray, "F 3"]
+) -> Float[np.ndarray, "N 2"]:
+    """A part's own square placed into the atlas, its surface seen from outside as the skin's is."""
     left, bottom, width, height = TILES[name]
+    a, b, c = uv[triangles].transpose(1, 0, 2)
+    if np.cross(b - a, c - a).sum() < 0:
+        uv = np.stack([1 - uv[:, 0], uv[:, 1]], -1)
     return np.array([left, bottom]) + uv * [width, height]

@@ -218,7 +218,7 @@ def _uv(mesh: Control, smooth: Smooth, parts: list[Part]) -> tuple[np.ndarray, n
     uv_faces = [np.where(on_island[:, None], faces + len(main), faces)]
     start = 2 * len(main)
     for part in parts:
-        uv.append(atlas.tile(part.name, part.uv))
+        uv.append(atlas.tile(part.name, part.uv, part.triangles))
         uv_faces.append(part.triangles + start)
         start += len(part.uv)
     return np.nan_to_num(np.concatenate(uv)), np.concatenate(uv_faces)

@@ -121,9 +121,9 @@ def tongue() -> Part:
     y = y - 0.006 * x * x - 3 * np.clip(z / 27, 0, 1) ** 2
     y -= 1.0 * np.exp(-((x / 3) ** 2)) * (y > -1)
     points = np.stack([x, y - 77, z - 15], -1).reshape(-1, 3)
-    u, v = np.meshgrid(0.02 + 0.96 * np.arange(columns) / columns, np.linspace(0.02, 0.98, rows))
     faces = grid_triangles(rows, columns, closed=True)[:, ::-1]
-    uv = np.stack([u, v], -1).reshape(-1, 2)
+    ring = 0.48 * polar[:, None] / np.pi
+    uv = 0.5 + np.stack([ring * np.cos(turn), ring * np.sin(turn)], -1).reshape(-1, 2)
     return Part("tongue", points, _outwards(points, faces), uv, ["tongue"] * len(points))
 
 
@@ -154,14 +154,10 @@ def ear() -> Part:
     points = _placed(leaf.reshape(-1, 3))
     rows = 2 * rings
     faces = grid_triangles(rows, columns, closed=True)
-    uv = np.empty((rows, columns, 2))
-    spread = (edge - middle) / 42
-    for row in range(rows):
-        half = row >= rings
-        radius = radii[rows - 1 - row] if half else radii[row]
-        centre = np.array([0.75 if half else 0.25, 0.5])
-        way = np.array([-0.23 if half else 0.23, 0.46]) / 0.5
-        uv[row] = centre + radius * spread[:, ::-1] * way * 0.5
+    # The back lies around the front, turned inside out, so that no triangle crosses a seam.
+    reach = np.concatenate([0.62 * radii, 1 - 0.34 * radii[::-1]])
+    spread = (edge - middle)[:, ::-1] / np.abs(edge - middle).max(0)[::-1]
+    uv = 0.5 + 0.48 * reach[:, None, None] * spread
     faces = _outwards(points, faces)
     return Part("left_ear", points, faces, uv.reshape(-1, 2), ["ears"] * len(points))
 
