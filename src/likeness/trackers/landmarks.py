@@ -22,7 +22,7 @@ from likeness.core.track import Track
 from likeness.core.track_files import MapFolder
 from likeness.trackers.camera_motion import camera_motion, moving_cameras, steadied_points
 from likeness.trackers.check import check_capture
-from likeness.trackers.detection import Landmarks2D, detect
+from likeness.trackers.detection import Landmarks2D, found_points
 from likeness.trackers.eyes import RIMS, EyePatches, eye_coefficients
 from likeness.trackers.matting import Matting, estimate_backdrop
 from likeness.trackers.personal import Personal, adapt
@@ -50,10 +50,12 @@ class Landmarks:
     """Personal modes: motions of this person that no named shape can say."""
     smooth: float = 1.0
     """How strongly neighbouring frames hold together; 0 lets each stand alone."""
+    points: Path | None = None
+    """Landmarks of your own (.npz, .json), or a face_landmarker.task to find them with."""
 
     def track(self, capture: Capture, rig: Rig, folder: Path) -> Track:
         """Track a capture; mattes and regions go into `folder` as they are drawn."""
-        found = detect(capture, self.person)
+        found = found_points(capture, self.person, self.points)
         if not (found.confidence > 0).any():
             raise BadInput(
                 f"No face was found in any of the {len(capture)} frames of {capture.name!r}. "
