@@ -193,10 +193,10 @@ class LiveTracker:
         self._seen = []
 
     def _know(self, model: PointModel, directions: np.ndarray) -> None:
-        priors = default_priors(model, 1.0)
+        known = FrameModel.of(model, directions, default_priors(model, 1.0))
         if "tongueOut" in self.rig.shape_names:  # no landmark shows it, an open jaw looks alike
-            priors.coefficients[self.rig.shape_names.index("tongueOut")] = 1e6
-        self._model = FrameModel.of(model, directions, priors)
+            known = known.without(self.rig.shape_names.index("tongueOut"))
+        self._model = known
         self._eyes = LiveEyes(self.rig, self.identity)
 
     def _expression(self, at: Fitted) -> Expression:

@@ -35,7 +35,7 @@ class FrameModel:
     shapes: Float[np.ndarray, "E K 3"]
     worth: Float[np.ndarray, " K"]
     """0 for landmarks the rig cannot place; contour points slide, lids and irises lag."""
-    pull: Float[np.ndarray, " E"]
+    pull: Float[np.ndarray, "E E"]
     hold: Float[np.ndarray, " E"]
     low: Float[np.ndarray, " E"]
     high: Float[np.ndarray, " E"]
@@ -49,13 +49,26 @@ class FrameModel:
         worth[list(OVAL)] *= 0.1
         worth[RIMS.ravel()] *= 0.2
         worth[468:] *= 0.2
-        numbers = (priors.coefficients, priors.smooth, priors.low, priors.high)
+        pull = priors.coefficients
+        numbers = (
+            torch.diag(pull) if pull.dim() == 1 else pull,
+            priors.smooth,
+            priors.low,
+            priors.high,
+        )
         return cls(
             base.numpy().astype(np.float64),
             model.shapes.numpy().astype(np.float64),
             worth,
             *(n.numpy().astype(np.float64) for n in numbers),
         )
+
+    def without(self, index: int) -> "FrameModel":
+        """The same with one coefficient held at zero."""
+        pull = self.pull.copy()
+        pull[index], pull[:, index] = 0, 0
+        pull[index, index] = 1e6
+        return replace(self, pull=pull)
 
 
 def person_model(rig: Rig, model: PointModel, identity: Identity) -> PointModel:
@@ -76,7 +89,7 @@ def person_model(rig: Rig, model: PointModel, identity: Identity) -> PointModel:
         corners = identity.modes[:, rig.triangles[embedding.triangles]]
         modes = (corners * embedding.weights[..., None]).sum(-2)
         shapes = torch.cat([shapes, modes])
-    return PointModel(base, model.directions[:0], shapes, model.known)
+    return replace(model, base=base, directions=model.directions[:0], shapes=shapes)
 
 
 def fit_frame(
@@ -103,7 +116,8 @@ def fit_frame(
     shapes = model.shapes[free]
     width = float(np.ptp(points[:468, 0]))
     weights = model.worth * (_FACE / max(width, 1.0)) ** 2
-    pull, hold = model.pull[free], held * model.hold[free]
+    pull, hold = model.pull[np.ix_(free, free)], held * model.hold[free]
+    lean = model.pull[np.ix_(free, ~free)] @ coefficients[~free]
     before = begin.coefficients[free]
     rotation, translation = begin.rotation, begin.translation
     for _ in range(rounds):
@@ -120,8 +134,8 @@ def fit_frame(
         system = weighted.T @ slopes
         right = weighted.T @ residual.ravel()
         values = coefficients[free]
-        system[_POSE:, _POSE:] += np.diag(pull + hold)
-        right[_POSE:] += pull * values + hold * (values - before)
+        system[_POSE:, _POSE:] += pull + np.diag(hold)
+        right[_POSE:] += pull @ values + lean + hold * (values - before)
         system[np.diag_indices(len(system))] += 1e-6
         step = np.linalg.solve(system, right)
         turn = axis_angle_to_matrix(torch.from_numpy(-step[:3])).numpy()
