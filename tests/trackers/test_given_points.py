@@ -91,10 +91,10 @@ def test_a_file_that_holds_no_landmarks_is_one_line(tmp_path):
 
 
 def test_a_file_chooses_the_default_tracker_with_its_landmarks(tmp_path):
-    assert tracker(str(tmp_path / "a.npz"), None, 1).points == tmp_path / "a.npz"
-    assert tracker("landmarks", 300.0, None).points is None
+    assert tracker(str(tmp_path / "a.npz"), person=1).points == tmp_path / "a.npz"
+    assert tracker("landmarks", focal=300.0).points is None
     with pytest.raises(LikenessError, match="Did you mean 'landmarks'"):
-        tracker("landmark", None, None)
+        tracker("landmark")
 
 
 def test_a_model_that_is_none_is_refused_in_one_line(tmp_path):

@@ -1,12 +1,13 @@
 """`likeness track`: cameras, pose, identity, expression, mattes and regions of a capture."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
 from likeness.captures import open_capture
-from likeness.core.errors import BadInput
+from likeness.core.errors import BadInput, Unsupported
 from likeness.core.files import only_one
 from likeness.core.track import Track
 from likeness.core.track_files import read_track, write_track
@@ -23,6 +24,8 @@ def track(
     using: Annotated[str, tyro.conf.arg(aliases=["--with"])] = "photometric",
     focal: float | None = None,
     person: int | None = None,
+    matte: Path | None = None,
+    parser: Path | None = None,
 ) -> None:
     """Track a capture: camera, head pose, identity, expression, mattes, regions, backdrop.
 
@@ -35,6 +38,8 @@ def track(
             face_landmarker.task to find them with.
         focal: Focal length in pixels of the capture's pictures, when you know it.
         person: Which person, counted from the left, when there are several.
+        matte: Robust Video Matting's weights, if you have them (TorchScript or .onnx).
+        parser: A face parser with CelebAMask-HQ's classes, if you have one (the same kinds).
     """
     model = RIGS.load(rig)
     recording = open_capture(capture)
@@ -47,7 +52,7 @@ def track(
                     f"{using} tracks {len(found)} frames; {capture} has {len(recording)}."
                 )
         else:
-            settings = tracker(using, focal, person)
+            settings = tracker(using, focal=focal, person=person, matte=matte, parser=parser)
             found = settings.track(recording, model(), out)
         write_track(out, found)
 
@@ -62,8 +67,13 @@ def known_track(folder: Path) -> Track:
     return track
 
 
-def tracker(using: str, focal: float | None, person: int | None) -> Any:
+def tracker(using: str, **settings: Any) -> Any:
     """A tracker by its name; the default one with landmarks of their own, for a file."""
     if using not in TRACKERS and Path(using).suffix.lower() in POINT_FILES:
-        return TRACKERS.load("photometric")(focal=focal, person=person, points=Path(using))
-    return TRACKERS.load(using)(focal=focal, person=person)
+        return TRACKERS.load("photometric")(points=Path(using), **settings)
+    kind = TRACKERS.load(using)
+    known = {field.name for field in fields(kind)}
+    for name in [name for name in settings if name not in known]:
+        if settings.pop(name) is not None:
+            raise Unsupported(f"The tracker {using!r} has no --{name}. Leave it out.")
+    return kind(**settings)
