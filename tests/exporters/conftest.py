@@ -77,3 +77,12 @@ def avatar(motion):
 @pytest.fixture
 def note():
     return Note("Ünal — a trial", "Nobody: made of clay")
+
+
+@pytest.fixture
+def few_looks(monkeypatch):
+    """Textures from one picture: for tests that look at something else."""
+    from likeness.exporters import texture_views
+
+    monkeypatch.setattr(texture_views, "_TURNS", ((0, 0),))
+    monkeypatch.setattr(texture_views, "_FACES", ())

@@ -8,6 +8,8 @@ import pytest
 
 from likeness.exporters.glb import Glb
 
+pytestmark = pytest.mark.usefixtures("few_looks")
+
 CHECK = """
 const fs = require("fs");
 require("gltf-validator").validateBytes(new Uint8Array(fs.readFileSync(process.argv[1])))

@@ -11,9 +11,10 @@ from likeness.exporters.glb import continuous, four_strongest, head_glb
 from likeness.exporters.mesh_ply import MeshPly
 from likeness.exporters.motion import moment
 from likeness.exporters.surface import skinned
-from likeness.exporters.texture import filled
 from likeness.exporters.wavefront import Wavefront
 from likeness.rigs.clay import clay
+
+pytestmark = pytest.mark.usefixtures("few_looks")
 
 
 def parsed(data):
@@ -128,12 +129,3 @@ def test_trimesh_opens_our_glb_obj_and_ply(tmp_path, avatar, motion, note):
     plain = trimesh.load(tmp_path / "a.ply", process=False)
     expected = avatar.mesh(motion[0]).vertices.numpy()
     np.testing.assert_allclose(plain.vertices, expected, atol=1e-6)
-
-
-def test_texels_nobody_saw_take_the_nearest_colour():
-    colour = torch.zeros(4, 4, 3)
-    colour[0, 0] = torch.tensor([1.0, 0.5, 0.25])
-    known = torch.zeros(4, 4, dtype=torch.bool)
-    assert (filled(colour, known) == 0.5).all()
-    known[0, 0] = True
-    assert torch.equal(filled(colour, known), colour[0, 0].expand(4, 4, 3))

@@ -75,6 +75,25 @@ def test_the_page_poses_every_splat_as_the_avatar_does(node, avatar, motion):
 
 
 @needs_node
+def test_the_page_knows_where_each_splat_of_the_closed_head_faces(node, avatar, motion):
+    flat = node("say(Array.from(pose(model, work, packedMotion(model).expression(4))));")
+    table = torch.tensor(flat).view(-1, 16)
+    u, v = table[:, 11], table[:, 15]
+    up = 1 - u.abs() - v.abs()
+    x = torch.where(up < 0, (1 - v.abs()) * torch.where(u < 0, -1.0, 1.0), u)
+    y = torch.where(up < 0, (1 - u.abs()) * torch.where(v < 0, -1.0, 1.0), v)
+    found = torch.nn.functional.normalize(torch.stack([x, y, up], -1), dim=-1)
+    seen = avatar.corrected(motion[4], avatar.regression(avatar.features(motion[4])))
+    corners = avatar.surface.with_free(avatar.surface.head_vertices(seen))[avatar.corners]
+    a, b, c = corners.unbind(1)
+    normal = torch.nn.functional.normalize(torch.linalg.cross(b - a, c - a), dim=-1)
+    normal = normal @ seen.world_from_head[:3, :3].T
+    faces = avatar.closed & (normal.norm(dim=-1) > 0.5)
+    assert torch.equal(u < 1.5, faces)
+    assert (found * normal).sum(-1)[faces].min() > 0.999
+
+
+@needs_node
 def test_the_pages_rest_is_ours(node, avatar):
     from likeness.rigs.clay import clay
 

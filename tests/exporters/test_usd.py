@@ -9,6 +9,8 @@ from likeness.core.geometry import transform
 from likeness.exporters.surface import skinned
 from likeness.exporters.usd import Usd
 
+pytestmark = pytest.mark.usefixtures("few_looks")
+
 needs_usd = pytest.mark.skipif(
     __import__("importlib.util").util.find_spec("pxr") is None,
     reason="usd-core is not installed (likeness[usd])",

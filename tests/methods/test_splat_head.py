@@ -59,6 +59,19 @@ def test_it_comes_back_from_its_own_tensors_alone(learned, pair):
     assert again.rig == "clay"
 
 
+def test_sides_are_remembered_across_a_stop_and_felt(learned, pair):
+    method, avatar, _, _ = learned
+    again = method.restore({k: v.clone() for k, v in avatar.state_dict().items()})
+    every = range(0, 4 * len(avatar.sides), 4)
+    kept = [float(method.seen_from_side(again, step).detach()) for step in every]
+    assert kept == [float(method.seen_from_side(avatar, step).detach()) for step in every]
+    assert max(kept) < 0.1
+    with torch.no_grad():
+        again.colour += 0.5
+    spoilt = [float(method.seen_from_side(again, step).detach()) for step in every]
+    assert min(s - k for s, k in zip(spoilt, kept, strict=True)) > 0.03
+
+
 def test_a_batch_of_moments_is_the_moments_one_by_one(learned, pair):
     _, avatar, _, _ = learned
     index = torch.tensor([1, 4])

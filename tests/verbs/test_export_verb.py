@@ -1,5 +1,5 @@
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 
 import av
@@ -11,11 +11,18 @@ from PIL import Image
 from likeness.core.errors import BadInput, LikenessError
 from likeness.core.media import VideoWriter, save_png
 from likeness.core.watermark import payload_of
+from likeness.exporters.motion import Motion, moment
+from likeness.exporters.motion_csv import write_motion_csv
+from likeness.exporters.motion_npz import write_motion_npz
 from likeness.exporters.notes import Note
+from likeness.rigs.clay import clay
 from likeness.verbs import export as module
-from likeness.verbs.export import export, fitting, note_of
+from likeness.verbs.export import export, more_help, note_of
+from likeness.verbs.formats import fitting
 from likeness.verbs.show import show
 from likeness.verbs.verify import mark, verify
+
+pytestmark = pytest.mark.usefixtures("few_looks")
 
 needs_usd = pytest.mark.skipif(
     find_spec("pxr") is None, reason="usd-core is not installed (likeness[usd])"
@@ -31,10 +38,54 @@ class Painted:
 
 def test_every_format_is_listed_with_what_an_avatar_lacks_for_it(folder):
     text = export(folder)
-    assert text.count("ok  ") == len(module.EXPORTERS.names())
+    there = len(module.EXPORTERS.names()) - (find_spec("pxr") is None)
+    assert text.count("ok  ") == there
     lines = fitting(Painted())
     assert all(line.startswith("--") for line in lines)
     assert any("needs splats" in line for line in lines)
+
+
+def test_a_format_whose_library_is_missing_does_not_count_as_fitting(folder, monkeypatch):
+    from likeness.exporters import usd
+
+    monkeypatch.setattr(usd, "find_spec", lambda _: None)
+    line = next(one for one in export(folder).splitlines() if " usd " in one)
+    assert line.startswith("--")
+    assert "likeness[usd]" in line
+    with pytest.raises(LikenessError, match=r"likeness\[usd\]"):
+        export(folder, "usd", folder / "a.usdc", options=("texture=16",))
+
+
+def test_help_tells_what_fits_the_avatar_before_it(folder, tmp_path):
+    write_motion_csv(tmp_path / "m.csv", moment(clay().neutral()))
+    assert more_help([str(folder), "--help"]) == f"Formats for {folder}:\n{export(folder)}"
+    assert "ok  csv" in more_help(["--to", "csv", str(tmp_path / "m.csv"), "-h"])
+    told = more_help(["--help"])
+    for name in module.EXPORTERS.names():
+        assert f"    {name} " in told
+    assert "Needs splats. Options: version=3" in told
+
+
+def test_a_motion_on_its_own_goes_from_format_to_format_and_nowhere_else(tmp_path):
+    what = replace(clay().neutral(4), coefficients=torch.rand(4, 52))
+    write_motion_npz(tmp_path / "a.npz", Motion(what, 24.0))
+    export(tmp_path / "a.npz", "json", tmp_path / "b.json")
+    export(tmp_path / "b.json", "npz", tmp_path / "c.npz")
+    with np.load(tmp_path / "a.npz") as first, np.load(tmp_path / "c.npz") as last:
+        for name in ("coefficients", "joints", "world_from_head", "fps"):
+            assert (first[name] == last[name]).all()
+    export(tmp_path / "c.npz", "csv")
+    assert (tmp_path / "c.csv").is_file()
+    before = sorted(tmp_path.iterdir())
+    for asked, says in (
+        ({"to": "glb"}, "glb needs a rig, and a motion on its own has none"),
+        ({"to": "csv", "motion": tmp_path / "b.json"}, "is a motion itself"),
+        ({"to": "csv", "out": tmp_path / "b.json"}, "should end in .csv"),
+        ({"to": "json", "out": tmp_path / "b.json"}, "file that is read"),
+    ):
+        with pytest.raises(LikenessError, match=says):
+            export(tmp_path / "b.json", **asked)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(
@@ -62,11 +113,8 @@ def test_every_format_is_listed_with_what_an_avatar_lacks_for_it(folder):
     ],
 )
 def test_what_is_exported_says_that_it_is_synthetic_and_of_whom(
-    folder, tmp_path, monkeypatch, to, name, options
+    folder, tmp_path, to, name, options
 ):
-    from likeness.exporters import texture
-
-    monkeypatch.setattr(texture, "_TURNS", ((0, 0),))
     export(folder, to, tmp_path / name, expression=("jawOpen=0.5",), options=options)
     found = mark(tmp_path / name)
     assert found is not None

@@ -22,6 +22,7 @@ from likeness.exporters.motion_npz import write_motion_npz
 from likeness.rigs.clay import clay
 from likeness.rigs.clay.shapes import ARKIT
 from likeness.verbs.loading import open_avatar
+from likeness.verbs.motions import open_motion
 from likeness.verbs.reenact import reenact
 from likeness.verbs.targets import target_of
 from likeness.verbs.verify import verify
@@ -234,3 +235,13 @@ def test_a_film_that_fails_half_way_leaves_nothing(folder, tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         reenact(folder, "gestures", tmp_path / "a.mp4", size=32)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "npz", "bvh"])
+def test_a_performance_is_written_as_motion_that_drives_again(tmp_path, folder, suffix):
+    out = tmp_path / f"m.{suffix}"
+    reenact(folder, "gestures", out, gestures="smile@0-0.4", fps=10, frames=4)
+    found = open_motion(out, open_avatar(folder))
+    assert (len(found), round(found.fps)) == (4, 10)
+    assert found.expressions.coefficients.any() == (suffix != "bvh")
+    assert not list(tmp_path.glob("*.mp4"))

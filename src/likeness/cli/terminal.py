@@ -2,9 +2,11 @@
 
 import inspect
 import logging
+import sys
 import typing
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import tyro
@@ -77,7 +79,7 @@ def run(verb: str, arguments: Sequence[str], stop: Interrupts) -> None:
     logging.getLogger("likeness").setLevel(logging.INFO)
     warnings.filterwarnings("ignore")  # other people's deprecations are not the user's business
     stop.work()
-    with listening(Bars(console, stop)):
+    with listening(Bars(console, stop)), more_after_help(function, arguments):
         result = tyro.cli(
             positional(function),
             prog=f"likeness {verb}",
@@ -86,6 +88,18 @@ def run(verb: str, arguments: Sequence[str], stop: Interrupts) -> None:
         )
     if isinstance(result, str):
         print(result)
+
+
+@contextmanager
+def more_after_help(function: Callable[..., Any], arguments: Sequence[str]) -> Iterator[None]:
+    """Where help was asked for, what the verb's module tells below it by `more_help(arguments)`."""
+    try:
+        yield
+    except SystemExit as ended:
+        more = getattr(sys.modules[function.__module__], "more_help", None)
+        if more is not None and not ended.code and {"-h", "--help"} & set(arguments):
+            print(more(arguments))
+        raise
 
 
 def positional(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from likeness.core.errors import BadInput
-from likeness.core.files import write_text
+from likeness.core.expression import Expression
 from likeness.core.geometry import rigid
 from likeness.exporters.angles import matrix_from_turns, turns_of
-from likeness.exporters.motion import Motion, check_finite
+from likeness.exporters.motion import Motion, Moves, check_finite, write_lines
 from likeness.exporters.notes import Note, write_beside
-from likeness.exporters.surface import HasRig
+from likeness.rigs import RIGS
 
 _CHANNELS = "Xposition Yposition Zposition Yrotation Xrotation Zrotation"
 _TIP = 12.0  # centimetres up to the end of the bone, for display only
@@ -23,9 +24,9 @@ _TIP = 12.0  # centimetres up to the end of the bone, for display only
 
 @dataclass(frozen=True)
 class Bvh:
-    """One bone with six channels."""
+    """Motion of the head only: one bone with six channels, in centimetres and degrees."""
 
-    needs = HasRig
+    needs = Moves
     suffix = ".bvh"
 
     def export(self, avatar: Any, path: Path, motion: Motion, note: Note) -> Path:
@@ -37,8 +38,8 @@ class Bvh:
 
 def write_bvh(path: str | Path, world_from_head: Float[Tensor, "T 4 4"], fps: float) -> None:
     turns = turns_of(world_from_head[:, :3, :3]).double() * (180 / math.pi)
-    rows = torch.cat([100 * world_from_head[:, :3, 3].double(), turns], -1).tolist()
-    lines = [
+    rows = torch.cat([100 * world_from_head[:, :3, 3].double(), turns], -1)
+    head = [
         "HIERARCHY",
         "ROOT Head",
         "{",
@@ -52,9 +53,9 @@ def write_bvh(path: str | Path, world_from_head: Float[Tensor, "T 4 4"], fps: fl
         "MOTION",
         f"Frames: {len(rows)}",
         f"Frame Time: {1 / fps:.8f}",
-        *(" ".join(f"{v:.6f}" for v in row) for row in rows),
     ]
-    write_text(path, "\n".join(lines) + "\n")
+    body = (" ".join(f"{v:.6f}" for v in row.tolist()) for row in rows)
+    write_lines(path, chain(head, body))
 
 
 def read_bvh(path: str | Path) -> tuple[Float[Tensor, "T 4 4"], float]:
@@ -78,3 +79,10 @@ def read_bvh(path: str | Path) -> tuple[Float[Tensor, "T 4 4"], float]:
         raise BadInput(f"{path} is damaged ({error}). Export it again.") from error
     turns = table[:, 3:] * (math.pi / 180)
     return rigid(matrix_from_turns(turns), table[:, :3] / 100), fps
+
+
+def read_motion_bvh(path: str | Path, rig: str = "clay") -> Motion:
+    """A neutral face of `rig` under the head's motion: a BVH says nothing of the face."""
+    head, fps = read_bvh(path)
+    still = RIGS.load(rig)().neutral(len(head))
+    return Motion(Expression(rig, still.coefficients, still.joints, head), fps)

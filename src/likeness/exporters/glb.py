@@ -28,7 +28,7 @@ _LEAST = 1e-6  # metres; smaller displacements are not stored
 
 @dataclass(frozen=True)
 class Glb:
-    """The rig's surface, textured by the avatar's own pictures. A motion becomes a clip."""
+    """The rig's mesh with 52 morph targets, textured by the avatar's own pictures, and a clip."""
 
     texture: int = 1024
     """Pixels along a side of the texture."""

@@ -16,7 +16,7 @@ from likeness.exporters.ply_files import Element, ply_bytes
 
 @dataclass(frozen=True)
 class MeshPly:
-    """World vertices in metres, y up."""
+    """The mesh alone at one moment as PLY, in the world: metres, y up."""
 
     needs = HasMesh
     suffix = ".ply"

@@ -1,6 +1,9 @@
 """What is exported: one moment or many, with the names of their numbers."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -8,9 +11,17 @@ from likeness.core.batching import take
 from likeness.core.capture import Sound
 from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
+from likeness.core.files import atomic
 from likeness.rigs import RIGS
 
 _ENDS = {"world_from_head": (4, 4), "world_from_torso": (4, 4)}
+
+
+@runtime_checkable
+class Moves(Protocol):
+    """Anything that has a motion: an avatar, or a track on its own."""
+
+    rig: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +54,12 @@ def moment(expression: Expression) -> Motion:
         if (value := getattr(expression, name)) is not None
     }
     return Motion(replace(expression, **fields))
+
+
+def write_lines(path: str | Path, lines: Iterable[str]) -> None:
+    """A text file line by line, so that a long motion takes no more memory than a short one."""
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(f"{line}\n" for line in lines)
 
 
 def names_of(rig: str, coefficients: int, joints: int) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -4,6 +4,7 @@ import csv
 import io
 import math
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,11 @@ from torch import Tensor
 
 from likeness.core.errors import BadInput, Unsupported
 from likeness.core.expression import Expression
-from likeness.core.files import read_any_json, write_text
+from likeness.core.files import read_any_json
 from likeness.core.geometry import axis_angle_to_matrix, matrix_to_axis_angle, rigid
 from likeness.exporters.angles import matrix_from_turns, turns_of
-from likeness.exporters.motion import Motion, check_finite, names_of
+from likeness.exporters.motion import Motion, Moves, check_finite, names_of, write_lines
 from likeness.exporters.notes import Note, write_beside
-from likeness.exporters.surface import HasRig
 from likeness.rigs import RIGS
 
 _SIDES = ("Left", "Right")
@@ -41,9 +41,9 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class MotionCsv:
-    """One row a frame; angles in radians. The head's place has no column and is not kept."""
+    """Motion as the ARKit phone app writes it, angles in radians; the head's place is not kept."""
 
-    needs = HasRig
+    needs = Moves
     suffix = ".csv"
 
     def export(self, avatar: Any, path: Path, motion: Motion, note: Note) -> Path:
@@ -75,14 +75,15 @@ def write_motion_csv(path: str | Path, motion: Motion) -> None:
             angles.append(turns_of(turn))
         else:
             angles.append(torch.zeros(len(motion), 3))
-    table = torch.cat([coefficients, *angles], -1).double().tolist()
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*_HEAD, *ORDER, *_ANGLES])
-    for frame, row in enumerate(table):
-        digits = [f"{value:.{_DIGITS}f}" for value in row]
-        writer.writerow([_timecode(frame, motion.fps), len(row), *digits])
-    write_text(path, out.getvalue())
+    table = torch.cat([coefficients, *angles], -1).double()
+    head = ",".join([*_HEAD, *ORDER, *_ANGLES])
+    rows = (_row(frame, row.tolist(), motion.fps) for frame, row in enumerate(table))
+    write_lines(path, chain([head], rows))
+
+
+def _row(frame: int, values: list[float], fps: float) -> str:
+    digits = (f"{value:.{_DIGITS}f}" for value in values)
+    return ",".join([_timecode(frame, fps), str(len(values)), *digits])
 
 
 def read_motion_csv(path: str | Path, rig: str = "clay") -> Motion:

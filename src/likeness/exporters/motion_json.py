@@ -1,26 +1,29 @@
 """Motion as JSON: every number of a track's expressions, by name, for programs and people."""
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
-from likeness.core.files import read_json, write_json
-from likeness.exporters.motion import Motion, check_finite, names_of
+from likeness.core.files import read_json
+from likeness.exporters.motion import Motion, Moves, check_finite, names_of, write_lines
 from likeness.exporters.notes import KEY, Note
-from likeness.exporters.surface import HasRig
 
 _BLOCKS = ("coefficients", "joints", "world_from_head", "world_from_torso", "personal", "torso")
 
 
 @dataclass(frozen=True)
 class MotionJson:
-    """Names once, then one list a frame; matrices row by row; angles are axis-angle radians."""
+    """Motion as JSON, by name: one list a frame, matrices row by row, axis-angle radians."""
 
-    needs = HasRig
+    needs = Moves
     suffix = ".json"
 
     def export(self, avatar: Any, path: Path, motion: Motion, note: Note) -> Path:
@@ -30,25 +33,37 @@ class MotionJson:
 
 def write_motion_json(path: str | Path, motion: Motion, note: Note | None = None) -> None:
     check_finite(motion)
-    write_json(path, {**plain_motion(motion), KEY: (note or Note()).plain()})
+    write_lines(path, _lines(motion, note or Note()))
 
 
-def plain_motion(motion: Motion) -> dict[str, Any]:
-    """The motion as lists; numbers keep seven digits, which is all a float32 holds."""
+def _lines(motion: Motion, note: Note) -> Iterator[str]:
+    """The document, a line a moment. Numbers are the shortest that give the same float32 back."""
     what = motion.expressions
     shapes, joints = names_of(what.rig, what.coefficients.shape[-1], what.joints.shape[-2])
     about: dict[str, Any] = {
+        "format": 1,
         "rig": what.rig,
         "fps": motion.fps,
         "frames": len(motion),
         "shape_names": list(shapes),
         "joint_names": list(joints),
     }
+    yield "{"
+    yield from (f"{json.dumps(key)}: {json.dumps(value)}," for key, value in about.items())
     for name in _BLOCKS:
         if (value := getattr(what, name)) is not None:
-            rows = value.reshape(len(motion), -1).double().tolist()
-            about[name] = [[float(f"{v:.7g}") for v in row] for row in rows]
-    return about
+            yield f"{json.dumps(name)}: ["
+            yield from _rows(value.detach().cpu().reshape(len(motion), -1))
+            yield "],"
+    yield f"{json.dumps(KEY)}: {json.dumps(note.plain())}"
+    yield "}"
+
+
+def _rows(values: Tensor) -> Iterator[str]:
+    last = len(values) - 1
+    for index, row in enumerate(values):
+        digits = row.numpy().astype(np.float32).astype("U")
+        yield f"[{', '.join(digits)}]{'' if index == last else ','}"
 
 
 def read_motion_json(path: str | Path) -> Motion:

@@ -12,16 +12,15 @@ import torch
 from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
 from likeness.core.files import write_bytes
-from likeness.exporters.motion import Motion, check_finite, check_shapes, names_of
+from likeness.exporters.motion import Motion, Moves, check_finite, check_shapes, names_of
 from likeness.exporters.notes import KEY, Note
-from likeness.exporters.surface import HasRig
 
 
 @dataclass(frozen=True)
 class MotionNpz:
-    """For Python: `np.load` opens it; nothing is rounded."""
+    """Motion for Python: `np.load` opens it; nothing is rounded."""
 
-    needs = HasRig
+    needs = Moves
     suffix = ".npz"
 
     def export(self, avatar: Any, path: Path, motion: Motion, note: Note) -> Path:

@@ -40,7 +40,7 @@ class SplatRig:
     joints, 3 x the head's turn from rest_head, 3 x the torso's turn, 5 x its shift, and `bends`
     modes of the clothes, whose numbers at the end of the code weigh the second tile only. `follow`
     (a logit) says how much goes with the head, not the torso. `regression.*` predicts corrections
-    of pose, coefficients and modes from the same features.
+    of the head's pose, coefficients, modes and the torso's pose from the same features.
     """
 
     needs = LinearSplats

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from likeness.core.errors import Unsupported
 from likeness.core.expression import Expression
+from likeness.core.regions import REGION
 from likeness.core.rig import Identity, Mesh
 from likeness.exporters.motion import names_of
+from likeness.exporters.sockets import closed_sockets
 from likeness.rigs import RIGS
 from likeness.rigs.linear import LinearRig
 from likeness.rigs.skinning import blend, joint_motions
@@ -30,7 +32,7 @@ class Skinned:
 
     `targets` [E, V, 3] are what each named coefficient adds at 1, gaze included (the eyeballs'
     turn becomes a straight displacement, as formats with morph targets want). `source` is the
-    vertex of the rig behind each vertex.
+    vertex of the rig behind each vertex, `regions` what part it belongs to (`core.regions`).
     """
 
     names: tuple[str, ...]
@@ -43,6 +45,7 @@ class Skinned:
     joints: Float[Tensor, "J 3"]
     parents: tuple[int, ...]
     source: Int[Tensor, " V"]
+    regions: Int[Tensor, " V"]
 
     def at(self, coefficients: Float[Tensor, " E"]) -> Mesh:
         moved = self.vertices + torch.einsum("e,evc->vc", coefficients, self.targets)
@@ -61,7 +64,11 @@ def skinned(avatar: Any) -> Skinned:
         }
         names, joint_names = names_of(avatar.rig, count, plain["joints"].shape[0])
         implied = own.shape_joints.detach().cpu()
-        return _split(names, joint_names, shapes, implied, tuple(own.parents), **plain)
+        regions = getattr(own, "regions", None)
+        if regions is None:
+            regions = torch.full((len(plain["template"]),), REGION["skin"])
+        parents, regions = tuple(own.parents), regions.detach().cpu()
+        return _split(names, joint_names, shapes, implied, parents, regions, **plain)
     if avatar.rig not in RIGS:
         raise Unsupported(f"The avatar moves the rig {avatar.rig!r}, which is not installed here.")
     rig = RIGS.load(avatar.rig)()
@@ -74,6 +81,7 @@ def skinned(avatar: Any) -> Skinned:
         person.shape_basis,
         rig.shape_joints,
         rig.joint_parents,
+        rig.regions,
         template=person.template,
         triangles=rig.triangles,
         uv=rig.uv,
@@ -95,6 +103,7 @@ def _split(
     shapes: Tensor,
     implied: Tensor,
     parents: tuple[int, ...],
+    regions: Tensor,
     template: Tensor,
     triangles: Tensor,
     uv: Tensor,
@@ -102,6 +111,7 @@ def _split(
     skin: Tensor,
     joints: Tensor,
 ) -> Skinned:
+    triangles, uv_triangles = closed_sockets(triangles, uv_triangles, regions)
     pairs = torch.stack([triangles.flatten(), uv_triangles.flatten()], -1)
     unique, back = torch.unique(pairs, dim=0, return_inverse=True)
     source, corner = unique.unbind(-1)
@@ -121,6 +131,7 @@ def _split(
         joints,
         parents,
         source,
+        regions[source],
     )
 
 

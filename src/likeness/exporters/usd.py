@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ _LEAST = 1e-6  # metres; smaller displacements are not stored
 
 @dataclass(frozen=True)
 class Usd:
-    """The rig's surface as .usdc, its texture a PNG beside it; metres, y up."""
+    """The same mesh as .usdc with blend shapes and skeleton, its texture a PNG beside it."""
 
     texture: int = 1024
     """Pixels along a side of the texture."""
@@ -32,8 +33,14 @@ class Usd:
     needs = HasRig
     suffix = ".usdc"
 
+    @staticmethod
+    def installed() -> None:
+        """Raise, naming the extra, where USD's library is not; without loading it."""
+        if find_spec("pxr") is None:
+            raise need_extra("usd-core", "usd", "USD")
+
     def export(self, avatar: Any, path: Path, motion: Motion, note: Note) -> Path:
-        pxr()
+        self.installed()
         check_finite(motion)
         surface = skinned(avatar)
         picture = path.with_suffix(".png")

@@ -45,7 +45,8 @@ def find_face_window(capture: Capture, person: int | None = None) -> Window:
     if not faces:
         raise BadInput(
             f"No face was found in {capture.name!r} ({len(looks)} pictures looked at). Is the "
-            "person in the picture, the right way up and lit? Use --crop none to go on anyway."
+            "person in the picture, the right way up and lit? `likeness ingest --crop none` reads "
+            "a recording without looking for a face."
         )
     return around(np.array(faces))
 

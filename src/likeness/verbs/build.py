@@ -10,6 +10,7 @@ from typing import Any
 from likeness.core.errors import BadInput, Unsupported
 from likeness.core.files import only_one, read_json
 from likeness.core.runs import finish_run, finished_alike, start_run
+from likeness.verbs.consent import consent_note
 from likeness.verbs.evaluate import evaluate
 from likeness.verbs.export import export
 from likeness.verbs.fit import fit
@@ -56,7 +57,8 @@ def build(
         start: Seconds to skip at the beginning.
         end: Second to stop at.
         seed: Of everything random.
-        consent: Who agreed to being modelled, when, and for what. Kept with everything made.
+        consent: Who agreed to being modelled, when, and for what; or a text file that says so. Kept
+            with everything made.
         device: "cpu", "cuda", or "auto".
     """
     if minutes is not None and minutes <= 0:
@@ -65,7 +67,7 @@ def build(
         minutes = 10.0
     if not Path(source).exists():
         raise BadInput(f"There is no file or folder {source}.")
-    out = Path(out)
+    out, consent = Path(out), consent_note(consent)
     with only_one(out):
         capture, tracked, avatar = out / "capture", out / "track", out / "avatar"
         cut = {"size": size, "person": person, "start": start, "end": end, "consent": consent}

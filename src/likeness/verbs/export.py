@@ -1,36 +1,24 @@
-"""`likeness export`: an avatar in a format that opens elsewhere."""
+"""`likeness export`: an avatar in a format that opens elsewhere, or a track's motion."""
 
 import ast
 import time
-from dataclasses import fields, replace
+from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from likeness.captures import open_capture
-from likeness.core.batching import move
-from likeness.core.errors import BadInput, Missing, Unsupported, unknown
-from likeness.core.track_files import read_track
+from likeness.core.errors import BadInput, Unsupported, unknown
 from likeness.exporters import EXPORTERS
 from likeness.exporters.motion import Motion, moment
-from likeness.exporters.motion_csv import read_motion_csv
-from likeness.exporters.motion_json import read_motion_json
-from likeness.exporters.motion_npz import read_motion_npz
 from likeness.exporters.notes import Note
 from likeness.training.checkpoints import about_avatar
-from likeness.verbs.export_track import capture_near, export_track, is_track, refuse
-from likeness.verbs.loading import open_avatar
+from likeness.verbs.export_track import LAYOUTS, export_track, is_track, layouts
+from likeness.verbs.formats import fitting, needing, why_not
+from likeness.verbs.loading import avatar_folder, open_avatar
 from likeness.verbs.moments import at_rest, shape_names, with_settings
-
-_TALENTS = {
-    "HasSplats": "splats",
-    "HasMesh": "a mesh",
-    "HasRig": "a rig",
-    "Avatar": "a picture of itself",
-    "LinearSplats": "splats that a short linear code moves",
-}
-_RATE = 25.0  # frames a second of a track whose recording does not say
+from likeness.verbs.motions import Recorded, as_it_is, consent_near, is_motion, open_motion
 
 
 def export(
@@ -47,15 +35,17 @@ def export(
 ) -> str:
     """Write an avatar as splats, a mesh, motion, or a page to send to a friend.
 
-    Without --to, lists the formats, which of them fit this avatar, and why the others do not.
-    A track folder is written for other people's code: nerface, nerfstudio, vhap, or as motion.
+    Without --to, lists the formats, which of them fit this avatar, and why the others do not;
+    so does `likeness export AVATAR --help`.
 
     Args:
-        avatar: The avatar folder, or a track folder.
+        avatar: The avatar folder; or a track folder or a file of motion, to be written as json,
+            csv, npz or bvh; a track also as a folder for other people's code: nerface, nerfstudio,
+            vhap.
         to: The format: page, ply, splat, spz, gltf-splats, splat-rig, glb, obj, usd,
             mesh-ply, json, csv, npz, bvh, mp4, webm, gif, webp, png.
         out: The file to write; by default beside the avatar, under its name.
-        motion: A track folder, or a motion as .json, .csv (phone app) or .npz.
+        motion: A track folder, or a motion as .json, .csv (phone app), .npz or .bvh (head only).
         expression: Coefficients by name for a single moment, such as jawOpen=0.4.
         fps: Frames a second of the motion, where it does not say. Another rate than the recording's
             leaves its sound out.
@@ -65,21 +55,24 @@ def export(
         options: Options of the format by name, such as texture=2048.
         capture: What a track was tracked from, where it is not beside it.
     """
-    if is_track(avatar):
-        refuse(motion, expression, options)
+    if to in LAYOUTS:
         return export_track(Path(avatar), to, out, capture)
-    head = open_avatar(avatar)
+    head, recorded = opened(avatar, fps)
     if not to:
-        return "\n".join(fitting(head))
+        return "\n".join([*fitting(head), *(layouts() if is_track(avatar) else ())])
     if to not in EXPORTERS:
         raise unknown("export format", to, EXPORTERS.names())
     kind = EXPORTERS.load(to)
     if reason := why_not(kind, head):
-        raise Unsupported(f"Exporting {to} needs {reason}. `likeness export {avatar}` lists them.")
+        raise Unsupported(f"Exporting {to} {reason}. `likeness export {avatar}` lists what fits.")
     exporter = kind(**_options(to, kind, options), **_marks(to, kind, label, watermark))
+    if recorded is not None and (motion is not None or expression):
+        raise BadInput(f"{avatar} is a motion itself; leave --motion and --expression out.")
     if motion is not None and expression:
         raise BadInput("--motion brings its own expressions; leave --expression out.")
-    if motion is not None:
+    if recorded is not None:
+        what = recorded
+    elif motion is not None:
         what = open_motion(motion, head, fps)
     else:
         rest = at_rest(head)
@@ -88,109 +81,53 @@ def export(
     target = Path(out) if out is not None else beside(Path(avatar), kind.suffix)
     if target.suffix.lower() != kind.suffix:
         raise BadInput(f"--out {target} should end in {kind.suffix} for --to {to}.")
+    if target.resolve() == Path(avatar).resolve():
+        raise BadInput(f"--out {target} is the file that is read. Choose another.")
     began = time.perf_counter()
     with torch.no_grad():
         written = exporter.export(head, target, what, note_of(avatar))
     return f"{written}  ({_size(Path(written))}, {time.perf_counter() - began:.1f} s)"
 
 
-def fitting(avatar: Any) -> list[str]:
-    """A line for every format: that it fits, or what it lacks."""
-    width = max(map(len, EXPORTERS.names()))
-    lines = []
-    for name in EXPORTERS:
-        try:
-            kind = EXPORTERS.load(name)
-        except Missing as error:
-            lines.append(f"--  {name:<{width}}  {error}")
-            continue
-        reason = why_not(kind, avatar)
-        first = (kind.__doc__ or "").strip().partition("\n")[0]
-        told = f"needs {reason}" if reason else first
-        lines.append(f"{'--' if reason else 'ok'}  {name:<{width}}  {told}")
-    return lines
+def more_help(arguments: Sequence[str]) -> str:
+    """Below `likeness export --help`: what fits the avatar named before it, or what there is."""
+    for word in arguments:
+        if not word.startswith("-") and (is_motion(word) or _is_avatar(Path(word))):
+            return "\n".join([f"Formats for {word}:", *fitting(opened(word)[0])])
+    listed = ["Formats (name an avatar before --help to see which fit it):", *needing()]
+    return "\n".join(listed)
 
 
-def why_not(kind: Any, avatar: Any) -> str:
-    """What an exporter needs that the avatar has not; empty when it fits."""
-    if isinstance(avatar, kind.needs):
-        return ""
-    name = kind.needs.__name__
-    return f"{_TALENTS.get(name, name)}, and {type(avatar).__name__} has none"
+def opened(path: str | Path, fps: float | None = None) -> tuple[Any, Motion | None]:
+    """An avatar; or what is exported of a motion, and the motion."""
+    if not is_motion(path):
+        return open_avatar(path), None
+    motion = as_it_is(path, fps)
+    return Recorded(motion.expressions.rig), motion
+
+
+def _is_avatar(folder: Path) -> bool:
+    return (avatar_folder(folder) / "avatar.json").is_file()
 
 
 def note_of(folder: str | Path) -> Note:
-    """The subject's name and consent that an avatar folder keeps."""
-    folder = Path(folder)
-    if not (folder / "avatar.json").exists() and (folder / "avatar").is_dir():
-        folder = folder / "avatar"
+    """The subject's name and consent that an avatar folder keeps, or the capture of a track."""
+    if is_motion(folder):
+        return Note(_name(Path(folder)), consent_near(Path(folder)))
+    folder = avatar_folder(folder)
     consent = about_avatar(folder).get("consent")
     return Note(_name(folder), str(consent) if consent else None)
 
 
 def _name(folder: Path) -> str:
     folder = folder.resolve()
-    return folder.parent.name if folder.name == "avatar" else folder.name
+    return folder.parent.name if folder.name in ("avatar", "track") else folder.stem
 
 
 def beside(folder: Path, suffix: str) -> Path:
-    return folder / f"{_name(folder) or 'head'}{suffix}"
-
-
-def open_motion(path: str | Path, avatar: Any, fps: float | None = None) -> Motion:
-    """A motion for this avatar from any format we read; another rig's is refused."""
-    path = Path(path)
-    if (path / "track.json").is_file():
-        motion = _recorded(path, fps)
-    elif path.is_dir():
-        raise BadInput(f"{path} holds no track. Run `likeness track` first.")
-    else:
-        readers = {".json": read_motion_json, ".csv": read_motion_csv, ".npz": read_motion_npz}
-        if path.suffix.lower() not in readers:
-            raise BadInput(f"{path} is no motion we read: a track folder, .json, .csv or .npz.")
-        if not path.exists():
-            raise BadInput(f"There is no file {path}.")
-        motion = readers[path.suffix.lower()](path)
-        motion = motion if fps is None else Motion(motion.expressions, fps)
-    if motion.expressions.rig != avatar.rig:
-        raise Unsupported(
-            f"{path} moves the rig {motion.expressions.rig!r}; this avatar has {avatar.rig!r}. "
-            "Retarget it first."
-        )
-    width, wanted = motion.expressions.coefficients.shape[-1], len(at_rest(avatar).coefficients)
-    if width != wanted:
-        raise Unsupported(
-            f"{path} holds {width} coefficients a moment; this avatar listens to {wanted}. "
-            "Track or export it again."
-        )
-    return _placed(motion, path, avatar)
-
-
-def _recorded(path: Path, fps: float | None) -> Motion:
-    """A track's motion, with the sound of the capture beside or around it."""
-    expressions = read_track(path).expressions
-    near = capture_near(path)
-    if near is None:
-        return Motion(expressions, fps or _RATE)
-    capture = open_capture(near)
-    rate = fps or capture.fps or _RATE
-    whole = len(capture.times) == len(expressions.coefficients) and fps in (None, capture.fps)
-    return Motion(expressions, rate, capture.sound if whole and capture.fps else None)
-
-
-def _placed(motion: Motion, path: Path, avatar: Any) -> Motion:
-    """The phone app tells no place: the head turns where the avatar's rests."""
-    if path.suffix.lower() != ".csv":
-        return motion
-    rest = at_rest(avatar)
-    count = len(motion)
-    torso = rest.world_from_torso
-    moved = replace(
-        motion.expressions,
-        world_from_head=rest.world_from_head @ motion.expressions.world_from_head,
-        world_from_torso=None if torso is None else torso.expand(count, 4, 4),
-    )
-    return Motion(move(moved, "cpu"), motion.fps, motion.sound)
+    """A file in the avatar's folder, or beside a file of motion."""
+    inside = folder if folder.is_dir() else folder.parent
+    return inside / f"{_name(folder) or 'head'}{suffix}"
 
 
 def _marks(name: str, kind: Any, label: bool, watermark: bool) -> dict[str, bool]:

@@ -19,6 +19,7 @@ from likeness.methods import METHODS
 from likeness.ops.image import psnr
 from likeness.training.frames import parse_size
 from likeness.training.loop import Look, Plan, train
+from likeness.verbs.consent import ask_for_consent, consent_note
 from likeness.verbs.loading import device_of, held_out, known_backdrop, open_pair
 
 _log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ def fit(
     tensorboard: bool = False,
     ema: float = 0.0,
     split: str = "last",
+    consent: str | None = None,
     device: str = "auto",
 ) -> None:
     """Learn an avatar. Stopped half-way, the same command goes on from the last checkpoint.
@@ -64,6 +66,8 @@ def fit(
         ema: Decay of a running mean of the parameters kept as the result, such as 0.999.
         split: Which frames never train: last (those at the end, or the data set's own), or
             interleaved (besides them 4 of every 40, which `evaluate --split interleaved` judges).
+        consent: Who agreed to being modelled, when, and for what; or a text file that says so. The
+            capture's own note unless given.
         device: "cpu", "cuda", or "auto".
     """
     if minutes is not None and steps is not None:
@@ -75,7 +79,9 @@ def fit(
     chosen = configured(method, preset, settings, seed, steps)
     where = device_of(device)
     recording, found = open_pair(capture, track, parse_size(memory_limit))
-    recording = replace(recording, splits=kept_apart(recording, split))
+    agreed = consent_note(consent) or recording.consent
+    ask_for_consent(agreed)
+    recording = replace(recording, splits=kept_apart(recording, split), consent=agreed)
     plan = Plan(
         minutes=None if steps is not None else (MINUTES if minutes is None else minutes),
         evaluate_every=evaluate_every,

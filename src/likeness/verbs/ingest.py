@@ -14,6 +14,7 @@ from likeness.core.capture import Capture, Splits, last_fifth
 from likeness.core.errors import BadInput
 from likeness.core.progress import stage
 from likeness.trackers.window import find_face_window
+from likeness.verbs.consent import consent_note
 
 _log = logging.getLogger(__name__)
 
@@ -44,13 +45,14 @@ def ingest(
         end: Second to stop at.
         fps: Take about this many frames a second instead of all.
         kind: png is lossless; jpg is about four times smaller.
-        consent: Who agreed to being modelled, when, and for what. Kept with everything made.
+        consent: Who agreed to being modelled, when, and for what; or a text file that says so. Kept
+            with everything made.
     """
     if not 32 <= size <= 4096:
         raise BadInput(f"--size {size} is outside 32 to 4096 pixels.")
     capture = selected(open_capture(source), start, end, fps)
     if consent is not None:
-        capture = replace(capture, consent=consent)
+        capture = replace(capture, consent=consent_note(consent))
     if crop == "head":
         with stage("looking for the head", None):
             window = find_face_window(capture, person=person)

@@ -16,8 +16,8 @@ from likeness.core.camera import Camera, resized
 from likeness.core.capture import Capture, Sound
 from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
-from likeness.core.geometry import axis_angle_to_matrix, rigid
 from likeness.core.media import VideoWriter, to_bytes
+from likeness.core.orbit import orbited
 from likeness.core.progress import counted
 from likeness.rigs import RIGS
 from likeness.verbs.loading import device_of, held_out, known_backdrop, open_avatar, open_pair
@@ -97,18 +97,6 @@ def sound_of(capture: Capture, frames: list[int], fps: float) -> Sound | None:
     first = round(capture.times[frames[0]] * rate)
     samples = capture.sound.samples[first : first + round(len(frames) / fps * rate)]
     return Sound(samples, rate) if len(samples) else None
-
-
-def orbited(camera: Camera, expression: Expression, yaw: float, pitch: float = 0.0) -> Camera:
-    """The camera carried around the head, by radians to its own left and upwards."""
-    like = camera.camera_from_world
-    head = expression.world_from_head.to(like)
-    pivot = head[:3, :3] @ like.new_tensor([0.0, -0.03, -0.07]) + head[:3, 3]
-    right = like[0, :3]
-    up = like.new_tensor([0.0, 1.0, 0.0])
-    turn = axis_angle_to_matrix(-up * yaw) @ axis_angle_to_matrix(right * pitch)
-    carried = rigid(turn, pivot - turn @ pivot)
-    return replace(camera, camera_from_world=like @ carried)
 
 
 def swept(expression: Expression, shapes: tuple[str, ...], seconds: float) -> Expression:

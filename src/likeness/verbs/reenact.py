@@ -23,6 +23,8 @@ from likeness.drivers import DRIVERS
 from likeness.drivers.gestures import Gestures
 from likeness.drivers.placing import Placed, Strength, place
 from likeness.drivers.retarget import Retarget, neutral_frame, shortened
+from likeness.exporters import EXPORTERS
+from likeness.exporters.motion import Motion
 from likeness.exporters.notes import KEY
 from likeness.rigs import RIGS
 from likeness.verbs.cameras import is_camera
@@ -37,6 +39,8 @@ from likeness.verbs.targets import leak, target_of
 _COLOURS = {"grey": GREY, "white": 1.0, "black": 0.0}
 _ALIKE = 1.0  # millimetres; of faces nearer than this a share of their difference says nothing
 VIEWS = ("own", "portrait")
+_VIDEOS = (".mp4", ".mov", ".webm")
+_MOTIONS = (".json", ".csv", ".npz", ".bvh")
 
 
 def reenact(
@@ -77,7 +81,8 @@ def reenact(
         source: A track folder, a folder of `likeness build`, a .csv, .json or .npz of motion, a
             video (it is tracked first), `gestures`, `camera`, `camera:1`, or the address of a
             stream such as rtsp://...
-        out: The .mp4, .mov or .webm video to write; a camera may do without.
+        out: The .mp4, .mov or .webm video to write, which a camera may do without; or a .json,
+            .csv, .npz or .bvh: the motion alone, which `likeness export --motion` plays on.
         driver: gestures, table or retarget; what fits the source unless given.
         gestures: What to play, such as "nod@0.5 smile@1-3 blink@2"; a reel of all unless given.
         strength_mouth: How much of jaw, lips, cheeks and nose gets through; 1 is all.
@@ -127,16 +132,20 @@ def reenact(
     performance = settings.drive(driving.what, rig)
     target = target_of(person, neutral)
     placed = place(performance, target, rig.shape_names, strength, beyond)
-    stage = stage_of(person, target.rest, view, size, background)
     count = len(performance.coefficients) if frames is None else frames
     count = min(count, len(performance.coefficients))
-    pictures = drawn(person, stage, placed.expressions, count)
-    if beside and driving.capture is not None:
-        pictures = with_recording(pictures, driving)
     note = note_of(avatar_folder(avatar))
-    with VideoWriter(out, driving.fps, driving.sound, note=note.line()) as video:
-        for picture in counted(pictures, "reenacting", count):
-            video.write(picture)
+    if Path(out).suffix.lower() in _MOTIONS:
+        moved = Motion(take(placed.expressions, slice(count)), driving.fps)
+        EXPORTERS.load(Path(out).suffix.lower()[1:])().export(person, Path(out), moved, note)
+    else:
+        stage = stage_of(person, target.rest, view, size, background)
+        pictures = drawn(person, stage, placed.expressions, count)
+        if beside and driving.capture is not None:
+            pictures = with_recording(pictures, driving)
+        with VideoWriter(out, driving.fps, driving.sound, note=note.line()) as video:
+            for picture in counted(pictures, "reenacting", count):
+                video.write(picture)
     about: dict[str, Any] = {
         "driver": kind,
         "source": source,
@@ -188,8 +197,14 @@ def checked_out(out: Path | None, live: bool, show: str) -> None:
         raise BadInput("--out is needed: the .mp4 to write.")
     if out is None and show == "none":
         raise BadInput("Nobody would see it: --show window or virtual, or --out FILM.mp4.")
-    if out is not None and Path(out).suffix.lower() not in (".mp4", ".mov", ".webm"):
-        raise BadInput(f"{out} should end in .mp4, .mov or .webm to be a video.")
+    suffix = "" if out is None else Path(out).suffix.lower()
+    if live and out is not None and suffix not in _VIDEOS:
+        raise BadInput(f"{out} should end in {', '.join(_VIDEOS)}: a camera drives a video.")
+    if out is not None and suffix not in (*_VIDEOS, *_MOTIONS):
+        raise BadInput(
+            f"{out} should end in {', '.join(_VIDEOS)} to be a video, or in "
+            f"{', '.join(_MOTIONS)} to be the motion alone."
+        )
 
 
 def rig_of(avatar: Any) -> Rig:

@@ -16,6 +16,7 @@ from likeness.core.capture import Sound
 from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
 from likeness.core.media import VideoWriter, save_png
+from likeness.core.orbit import orbited
 from likeness.core.progress import counted
 from likeness.verbs.loading import (
     Behind,
@@ -26,7 +27,7 @@ from likeness.verbs.loading import (
     open_pair,
 )
 from likeness.verbs.moments import at_rest, cameras_from, portrait, shape_names, with_settings
-from likeness.verbs.preview import GREY, orbited, sound_of
+from likeness.verbs.preview import GREY, sound_of
 
 VIEWS = ("orbit", "spiral", "sweep", "recording")
 _COLOURS = {"grey": GREY, "white": 1.0, "black": 0.0}

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from likeness.training.checkpoints import about_avatar
-from likeness.verbs.export import fitting, note_of
+from likeness.verbs.export import note_of
+from likeness.verbs.formats import fitting
 from likeness.verbs.loading import open_avatar
 
 

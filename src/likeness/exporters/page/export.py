@@ -80,6 +80,10 @@ def payload(avatar: Any, motion: Motion, note: Note) -> Payload:
     plain = ("offset", "log_scale", "opacity", "colour", "motion_atlas", "shade_atlas")
     for name in (*plain, "weights", "cell_weights"):
         made.stepped(name, getattr(avatar, name))
+    closed = getattr(avatar, "closed", None)
+    if closed is None:  # nothing says that any splat is part of a closed surface
+        closed = torch.zeros(made.about["count"])
+    made.whole("closed", closed.to(torch.uint8))
     made.stepped("rotation", torch.nn.functional.normalize(avatar.rotation, dim=-1))
     made.stepped("follow", torch.sigmoid(avatar.follow))
     for name in ("rest_head", "rest_torso"):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from likeness.core.avatar import Picture, Reach, Splats
 from likeness.core.batching import take
 from likeness.core.camera import Camera, to_camera
+from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
 from likeness.core.geometry import (
     invert_rigid,
@@ -27,6 +28,7 @@ from likeness.methods.splats.code import (
     torso_in_head,
     turns_of,
 )
+from likeness.methods.splats.sides import Sides, fan, remembered
 from likeness.methods.splats.surface import Surface
 from likeness.ops.atlas import draw_cells
 from likeness.ops.backdrop import seen_behind
@@ -106,14 +108,16 @@ class SplatAvatar(nn.Module):
         self.motion_atlas = nn.Parameter(torch.zeros(directions, 2 * atlas * atlas * 3))
         self.shade_atlas = nn.Parameter(torch.zeros(directions, 2 * atlas * atlas * 5))
         self.backdrop = nn.Parameter(backdrop.clone())
-        corrections = 6 + surface.coefficients + surface.personal
+        corrections = 6 + surface.coefficients + surface.personal + 6
         self.corrections = nn.Parameter(torch.zeros(frames, corrections))
         unit = torch.full((corrections,), _CODE_UNIT)
-        unit[:3], unit[3:6] = _TURN_UNIT, _SHIFT_UNIT
+        for motion in (unit[:6], unit[-6:]):
+            motion[:3], motion[3:] = _TURN_UNIT, _SHIFT_UNIT
         self.register_buffer("unit", unit, persistent=False)
         self.regression = Regression(code.mean.shape[0], corrections)
         for name in ("pull", "shine"):  # of the pictures since the last recycling: place, colour
             self.register_buffer(name, torch.zeros(count), persistent=True)
+        self.sides: Sides | None = None
         self.places: Tensor | None = None
         self.shown: Tensor | None = None
         self.deal()
@@ -150,8 +154,24 @@ class SplatAvatar(nn.Module):
             state["backdrop"],
             Camera(state["backdrop_lens"], state["backdrop_pose"], wide, high),
         )
+        sides = {k.removeprefix("sides."): v for k, v in state.items() if k.startswith("sides.")}
+        if sides:
+            avatar.sides = Sides(avatar.rig, **sides)
+        if state["corrections"].shape != avatar.corrections.shape:
+            raise BadInput(
+                f"The table of corrections has {state['corrections'].shape[1]} columns, not "
+                f"{avatar.corrections.shape[1]}: an earlier version wrote this avatar. Train it "
+                "again with `likeness fit`."
+            )
         avatar.load_state_dict(state)
         return avatar
+
+    @torch.no_grad()
+    def remember_sides(self, camera: Camera, moment: Expression) -> None:
+        """Keep how the head looks now from sides that training may not see (see `sides`)."""
+        cameras = fan(camera, moment)
+        pictures = [self.draw(c, self.pose(moment, eye_of(c)))[:2] for c in cameras]
+        self.sides = remembered(cameras, moment, pictures)
 
     @property
     def rig(self) -> str:
@@ -183,7 +203,7 @@ class SplatAvatar(nn.Module):
 
     def corrected(self, expression: Expression, correction: Tensor) -> Expression:
         """The expression with pose and coefficients nudged: 6 of a motion in the head's frame,
-        then coefficients and personal modes."""
+        then coefficients and personal modes, then 6 of a motion in the torso's frame."""
         codes = self.surface.coefficients
         head = expression.world_from_head @ se3_exp(correction[..., :6])
         torso = expression.world_from_torso
@@ -191,11 +211,11 @@ class SplatAvatar(nn.Module):
             torso = expression.world_from_head
         personal = expression.personal
         if personal is not None and personal.shape[-1] == self.surface.personal:
-            personal = personal + correction[..., 6 + codes :]
+            personal = personal + correction[..., 6 + codes : -6]
         return replace(
             expression,
             world_from_head=head,
-            world_from_torso=torso,
+            world_from_torso=torso @ se3_exp(correction[..., -6:]),
             coefficients=expression.coefficients + correction[..., 6 : 6 + codes],
             personal=personal,
         )

@@ -28,6 +28,8 @@ from likeness.training.adam import Adam
 from likeness.training.frames import clean_backdrop, trainable_frames
 
 _FILL = 0.6  # of the distance to its neighbours, a splat's deviation at the start
+_CLOSE = 0.3  # logarithm of how much larger splats are while sides are remembered: no holes
+_SIDE_EVERY = 4  # steps between looks from a side
 _HOLD_EVERY = 10  # steps between looks at splats that stray
 _NOBODY = 0.01  # of the matte: surely not the person
 
@@ -64,6 +66,8 @@ class RiggedSplats:
     """Weight of the matte during the first half."""
     warm_up: float = 0.12
     """Share of the steps at half size."""
+    sides: float = 0.2
+    """Weight of looking, from sides that no frame shows, much as at the start."""
     recycle_every: int = 250
     """Steps between moving idle splats to where the picture asks for more."""
     seed: int = 0
@@ -105,6 +109,9 @@ class RiggedSplats:
                 bent = bends_in_head(track.bends, camera, rest, self.atlas)
                 half = avatar.motion_atlas.shape[1] // 2
                 avatar.motion_atlas[self.code :, half:] = bent.flatten(1)
+            avatar.log_scale.add_(_CLOSE)
+            avatar.remember_sides(camera, take(chosen, rest.frame))
+            avatar.log_scale.sub_(_CLOSE)
         return avatar
 
     def batches(self, capture: Capture, track: Track, generator: Generator) -> Iterator[View]:
@@ -165,7 +172,18 @@ class RiggedSplats:
             losses["matte"] = self.matte * (alpha - view.alpha).abs().mean()
         else:  # nothing floats beside the person, whatever colour it hides in
             losses["matte"] = self.matte * (alpha * (view.alpha < _NOBODY)).mean()
+        if self.sides > 0 and avatar.sides is not None and step % _SIDE_EVERY == 0:
+            losses["sides"] = self.sides * self.seen_from_side(avatar, step)
         return losses
+
+    def seen_from_side(self, avatar: SplatAvatar, step: int) -> Tensor:
+        """How far one of the sides, in turn, has gone from what is remembered."""
+        assert avatar.sides is not None
+        which = step // _SIDE_EVERY % len(avatar.sides)
+        camera = avatar.sides.camera(which)
+        posed = avatar.pose(avatar.sides.moment, eye_of(camera))
+        picture, alpha, _ = avatar.draw(camera, posed)
+        return avatar.sides.unlike(which, picture, alpha)
 
     def after_step(self, avatar: SplatAvatar, optimizer: Optimizer, step: int) -> None:
         """Collect where the picture pulls, move idle splats there, and lower the rates."""

@@ -35,6 +35,9 @@ _DENSITY = {
 _HAIR_DEEP = 0.4  # of its height, below which hair is not filled: nobody sees it
 _FRINGE = 0.004  # metres that loose hair stands out beyond
 _HAIR_SPACING = (0.001, 0.006)  # metres between splats of the hair
+_SKIN_SPACING = (0.0003, 0.006)
+_PERSON = 0.9  # of the matte: surely not the backdrop's colour
+_BEYOND = 0.04  # of the picture's width that clothes go on outside it
 _SPARE = 1.8  # candidates for each splat of rig and hair, of which the seen ones are kept
 
 
@@ -94,7 +97,8 @@ def seen_ones(
         parts, filled.split([len(p.corners) for p in parts]), counts, strict=True
     ):
         kept.append(chosen(part, affordable(own, min(count, len(own)))))
-    kept[1] = replace(kept[1], spacing=gaps(at_rest(kept[1], surface), *_HAIR_SPACING))
+    for k, limits in ((0, _SKIN_SPACING), (1, _HAIR_SPACING)):
+        kept[k] = replace(kept[k], spacing=gaps(at_rest(kept[k], surface), *limits))
     return joined(kept)
 
 
@@ -194,7 +198,7 @@ def on_shoulders(
     found = []
     for look in looks:
         camera_from_torso = look.camera.camera_from_world @ look.world_from_torso
-        pixels = uncovered(look, lips, share, generator)
+        pixels = reflected(uncovered(look, lips, share, generator), look)
         z = transform(camera_from_torso, anchor)[0, 2].expand(len(pixels))
         k = look.camera.intrinsics
         x, y = (pixels[:, 0] - k[0, 2]) / k[0, 0] * z, (pixels[:, 1] - k[1, 2]) / k[1, 1] * z
@@ -213,6 +217,18 @@ def on_shoulders(
         (0.7 * spread / number).sqrt().expand(number),
         torch.full((number, 3), 0.5),
     )
+
+
+def reflected(pixels: Tensor, look: Look) -> Tensor:
+    """Every other pixel near the picture's border (but the upper one) thrown beyond it: clothes go
+    on there, and come into view when the torso moves."""
+    wide, high = look.camera.width, look.camera.height
+    x, y = pixels.unbind(-1)
+    odd = torch.arange(len(pixels)) % 2 == 1
+    near = _BEYOND * wide
+    x = torch.where(odd & (x < near), -x, torch.where(odd & (x > wide - near), 2 * wide - x, x))
+    y = torch.where(odd & (y > high - near), 2 * high - y, y)
+    return torch.stack([x, y], -1)
 
 
 def in_fringe(surface: Surface, looks: list[Look], count: int, generator: Generator) -> Placed:
@@ -278,14 +294,18 @@ def uncovered(
 
 
 def coloured(placed: Placed, looks: list[Look], surface: Surface, rest_torso: Tensor) -> Placed:
-    """Each splat in the median colour of the pixels it falls on; what is covered borrows."""
+    """Each splat in the median colour of the person's pixels it falls on; what is covered, or
+    falls on none, borrows."""
     votes = []
     for look in looks:
         pixels, _ = seen_at(placed, look, surface, rest_torso)
-        votes.append(sampled(look.rgb, pixels))
-    colour = torch.stack(votes).median(0).values
+        planes = torch.cat([look.rgb, look.alpha[..., None]], -1)
+        found = sampled(planes, pixels)
+        votes.append(torch.where(found[:, 3:] > _PERSON, found[:, :3], torch.nan))
+    colour = torch.stack(votes).nanmedian(0).values
     seen = visibility(placed, looks, surface, rest_torso) >= SHOWS
-    return replace(placed, colour=borrowed(at_rest(placed, surface), colour, seen))
+    seen &= torch.isfinite(colour).all(-1)
+    return replace(placed, colour=borrowed(at_rest(placed, surface), colour.nan_to_num(0.5), seen))
 
 
 def in_world(

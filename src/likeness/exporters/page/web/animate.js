@@ -3,7 +3,8 @@ import { IDENTITY, multiply, inverse, fromAxisAngle, exponential, quaternion, ax
 
 const TURN = 3; // how a radian of head or torso counts among the features
 const SHIFT = 5; // and a metre of the torso against the head
-export const STRIDE = 16; // numbers a splat: place, opacity; rotation; scale, 0; colour, 0
+export const STRIDE = 16; // numbers a splat: place, opacity; rotation; scale, facing; colour, facing
+const EVERYWHERE = 9; // in place of where a splat faces, for those that are seen from every side
 
 // Buffers that are filled anew for every moment, and the shapes with their zeros left out.
 export function prepare(model) {
@@ -78,7 +79,7 @@ function corrected(model, expression, by) {
   return {
     joints: expression.joints,
     head: multiply(expression.head, exponential(by)),
-    torso: expression.torso ?? expression.head,
+    torso: multiply(expression.torso ?? expression.head, exponential(by.slice(-6))),
     coefficients: expression.coefficients.map((value, i) => value + by[6 + i]),
     clothes: expression.clothes,
     personal: expression.personal && expression.personal.map((v, i) => v + by[6 + codes + i]),
@@ -222,7 +223,22 @@ function carry(model, work, expression) {
     hamilton(turn, 0, model.rotation, 4 * i, out, at + 4);
     for (let k = 0; k < 4; k++) turn[k] = qt[k] + follow * (qh[k] - qt[k]);
     hamilton(turn, 0, out, at + 4, out, at + 4);
+    const flat = axes[0] === 1 && axes[10] === 1; // no triangle at all, so it faces nowhere
+    if (model.closed[i] && !flat) facing(head, axes, out, at);
+    else out[at + 11] = out[at + 15] = EVERYWHERE;
   }
+}
+
+// Where the splat's surface faces in the world, folded onto a square (an octahedron laid flat).
+function facing(head, axes, out, at) {
+  const [a, b, c] = [axes[2], axes[6], axes[10]];
+  const x = head[0] * a + head[1] * b + head[2] * c;
+  const y = head[4] * a + head[5] * b + head[6] * c;
+  const z = head[8] * a + head[9] * b + head[10] * c;
+  const size = Math.abs(x) + Math.abs(y) + Math.abs(z);
+  const [u, v] = [x / size, y / size];
+  out[at + 11] = z < 0 ? (1 - Math.abs(v)) * (u < 0 ? -1 : 1) : u;
+  out[at + 15] = z < 0 ? (1 - Math.abs(u)) * (v < 0 ? -1 : 1) : v;
 }
 
 // The rotation b, then a; each four numbers from an offset on. `out` may be b.

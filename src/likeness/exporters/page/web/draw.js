@@ -5,6 +5,7 @@ import { farthestFirst } from "./order.js";
 const NEAR = 0.01;
 const ACROSS = 512; // splats in a row of the texture that holds them
 const TEXELS = STRIDE / 4;
+const AWAY = [-0.4, -0.2]; // cosines to the eye: hidden below the first, all there above the second
 
 const VERTEX = `#version 300 es
 precision highp float;
@@ -14,6 +15,7 @@ uniform usampler2D order; // which splat is drawn as the n-th
 uniform mat4 pose;       // camera from world, OpenCV axes
 uniform vec4 lens;       // fx, fy, cx, cy in pixels
 uniform vec2 size;       // of the picture in pixels
+uniform vec3 eye;        // where the camera stands
 flat out vec3 conic;
 flat out vec4 colour;
 out vec2 away;
@@ -25,6 +27,14 @@ mat3 turned(vec4 q) {
               2. * (x * z + w * y), 2. * (y * z - w * x), 1. - 2. * (x * x + y * y));
 }
 
+// How much of a splat is drawn that faces this way: a closed head is not looked through.
+float shown_of(vec3 place, vec2 folded) {
+  if (abs(folded.x) > 1.5) return 1.;
+  vec3 normal = vec3(folded, 1. - abs(folded.x) - abs(folded.y));
+  if (normal.z < 0.) normal.xy = (1. - abs(normal.yx)) * mix(vec2(-1.), vec2(1.), greaterThanEqual(normal.xy, vec2(0.)));
+  return smoothstep(${AWAY[0].toFixed(2)}, ${AWAY[1].toFixed(2)}, dot(normalize(normal), normalize(eye - place)));
+}
+
 void main() {
   int n = gl_VertexID / 4;
   vec2 corner = vec2(gl_VertexID & 1, gl_VertexID >> 1 & 1) * 2. - 1.;
@@ -32,7 +42,9 @@ void main() {
   ivec2 at = ivec2((i % ${ACROSS}) * ${TEXELS}, i / ${ACROSS});
   vec4 place = texelFetch(splats, at, 0);
   vec4 turn = normalize(texelFetch(splats, at + ivec2(1, 0), 0));
-  vec3 scale = texelFetch(splats, at + ivec2(2, 0), 0).xyz;
+  vec4 scale = texelFetch(splats, at + ivec2(2, 0), 0);
+  vec4 paint = texelFetch(splats, at + ivec2(3, 0), 0);
+  float opacity = place.w * shown_of(place.xyz, vec2(scale.w, paint.w));
   vec3 p = (pose * vec4(place.xyz, 1.)).xyz;
   vec2 reach = 1.3 * 0.5 * size / lens.xy;
   vec2 t = clamp(p.xy / p.z, -reach, reach);
@@ -42,11 +54,11 @@ void main() {
   float a = dot(across, across) + 0.3, b = dot(across, down), c = dot(down, down) + 0.3;
   float det = a * c - b * b;
   conic = vec3(c, -b, a) / det;
-  colour = vec4(texelFetch(splats, at + ivec2(3, 0), 0).rgb, place.w);
-  float far = sqrt(max(2. * log(255. * place.w), 0.));
+  colour = vec4(paint.rgb, opacity);
+  float far = sqrt(max(2. * log(255. * opacity), 0.));
   away = corner * far * sqrt(vec2(a, c)); // the box around the ellipse where it still shows
   vec2 pixel = lens.xy * p.xy / p.z + lens.zw + away;
-  bool shown = p.z > ${NEAR.toFixed(4)} && place.w > 1. / 255.;
+  bool shown = p.z > ${NEAR.toFixed(4)} && opacity > 1. / 255.;
   gl_Position = shown ? vec4(pixel.x / size.x * 2. - 1., 1. - pixel.y / size.y * 2., 0., 1.)
                       : vec4(2., 2., 2., 1.);
 }`;
@@ -128,6 +140,7 @@ export function draw(screen, splats, camera, ground) {
   gl.uniformMatrix4fv(gl.getUniformLocation(screen.splat, "pose"), true, camera.pose);
   gl.uniform4f(gl.getUniformLocation(screen.splat, "lens"), camera.fx, camera.fy, camera.cx, camera.cy);
   gl.uniform2f(gl.getUniformLocation(screen.splat, "size"), canvas.width, canvas.height);
+  gl.uniform3f(gl.getUniformLocation(screen.splat, "eye"), ...eyeOf(camera.pose));
   gl.drawElements(gl.TRIANGLES, 6 * drawn, gl.UNSIGNED_INT, 0);
   gl.bindFramebuffer(gl.FRAMEBUFFER, null);
   gl.disable(gl.BLEND);
@@ -137,6 +150,11 @@ export function draw(screen, splats, camera, ground) {
   gl.uniform3f(gl.getUniformLocation(screen.copy, "ground"), ...ground);
   gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
   gl.bindVertexArray(null);
+}
+
+// Where the camera of a pose (camera from world) stands.
+function eyeOf(pose) {
+  return [0, 1, 2].map((k) => -(pose[k] * pose[3] + pose[4 + k] * pose[7] + pose[8 + k] * pose[11]));
 }
 
 function resize(screen) {
