@@ -76,7 +76,7 @@ def unfolded(
     for _ in range(200):
         a, b, c = uv[triangles].transpose(1, 0, 2)
         area = np.cross(b - a, c - a)
-        folded = area < 0.02 * np.median(area)
+        folded = area < 0.002 * np.median(area)
         if not folded.any():
             break
         drawn = np.unique(triangles[folded])

@@ -15,6 +15,7 @@ from likeness.rigs.clay.measures import BROW, MOUTH, measures
 from likeness.rigs.clay.parts import Part, ear, eyeball, mirrored, teeth, tongue
 from likeness.rigs.clay.shapes import ARKIT, jaw_moved, jaw_weights, left_and_centre
 from likeness.rigs.clay.subdivide import Smooth, interpolated, subdivide
+from likeness.rigs.clay.untangle import Untangler
 from likeness.rigs.linear import LinearRig
 
 JOINTS = ("neck", "jaw", "left_eye", "right_eye")
@@ -103,7 +104,7 @@ def _all_shapes(
     mirror: np.ndarray,
     count: int,
 ) -> np.ndarray:
-    made = left_and_centre()
+    made, untangled = left_and_centre(), Untangler(skin, smooth.triangles)
     shapes = np.zeros((len(ARKIT), count, 3))
     for index, name in enumerate(ARKIT):
         if name not in made:
@@ -112,8 +113,10 @@ def _all_shapes(
             continue
         moved = smooth.matrix @ interpolated(smooth, made[name].skin, 4)
         if name.startswith(("eye", "cheekSquint")):
-            moved = _over_the_eyeball(skin, moved, mesh, smooth)
-        shapes[index, : len(skin)] = moved
+            moved = _over_the_eyeball(skin, untangled(moved), mesh, smooth)
+        # How lips close while the jaw is open means nothing without the open jaw.
+        opened = shapes[ARKIT.index("jawOpen"), : len(skin)] if name == "mouthClose" else 0.0
+        shapes[index, : len(skin)] = untangled(moved, opened)
         _move_parts(name, shapes[index], parts, ranges)
     return shapes
 
@@ -178,13 +181,24 @@ def _skin_weights(
     skin = len(smooth.mirror)
     down = np.clip((-105 - points[:skin, 1]) / 90, 0, 1) * (points[:skin, 2] < 5)
     weights[:skin, 0] = down * down * (3 - 2 * down)
-    weights[:skin, 1] = smooth.matrix @ jaw_weights()
+    weights[:skin, 1] = _untorn(points[:skin], smooth)
     weights[:skin, 1] = np.minimum(weights[:skin, 1], 1 - weights[:skin, 0]).clip(0)
     for part in ("lower_teeth", "tongue"):
         weights[ranges[part], 1] = 1
     weights[ranges["left_eye"], 2] = 1
     weights[ranges["right_eye"], 3] = 1
     return torch.from_numpy(weights).float()
+
+
+def _untorn(skin: np.ndarray, smooth: Smooth) -> np.ndarray:
+    """The jaw's weights, smoothed where turning the joint wide or sideways would turn a triangle
+    at the corners of the lips."""
+    weights, untangled = smooth.matrix @ jaw_weights(), Untangler(skin, smooth.triangles)
+    sideways = np.broadcast_to([9.0, 0.0, 0.0], skin.shape)
+    for way in (sideways, -sideways, jaw_moved(skin, np.ones(len(skin)), 1.3)):
+        moved = untangled(weights[:, None] * way)
+        weights = (moved * way).sum(-1) / (way * way).sum(-1)
+    return np.clip(weights, 0, 1)
 
 
 def _gaze() -> Tensor:

@@ -72,7 +72,7 @@ _LOWER = ((5.3, 5.8, 6.8, 7.0, 7.0, 10.8, 10.3), (9.0, 9.2, 10.5, 8.8, 8.0, 7.5,
 def teeth(upper: bool) -> Part:
     """A row of teeth on an elliptic arc, each crown bowed a little, and the gum above it."""
     widths, heights = _UPPER if upper else _LOWER
-    half, depth, front, edge = (26, 42, 19.0, -67.3) if upper else (24, 39, 16.0, -65.6)
+    half, depth, front, edge = (26, 42, 19.0, -69.4) if upper else (24, 39, 16.0, -65.6)
     way = 1.0 if upper else -1.0
     arc = np.linspace(0, np.pi / 2, 400)
     curve = np.stack([half * np.sin(arc), front - depth * (1 - np.cos(arc))], -1)
@@ -102,7 +102,7 @@ def teeth(upper: bool) -> Part:
     points = np.array(rows).transpose(1, 0, 2)
     r, c = points.shape[:2]
     faces = grid_triangles(r, c, closed=False)
-    if not upper:
+    if upper:
         faces = faces[:, ::-1]
     u, v = np.meshgrid(np.linspace(0.02, 0.98, c), np.linspace(0.02, 0.98, r))
     regions = ["teeth" if i < 6 else "mouth" for i in range(r) for _ in range(c)]
