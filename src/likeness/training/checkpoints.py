@@ -49,7 +49,14 @@ def load_avatar(folder: str | Path, find: Callable[[str], Any], device: str = "c
     """The avatar in `folder`; `find` gives the settings class of a method's name."""
     about = about_avatar(folder)
     settings = settings_from(find(str(about["method"])), about.get("settings") or {})
-    avatar = settings.restore(load_tensors(Path(folder) / WEIGHTS))
+    try:
+        avatar = settings.restore(load_tensors(Path(folder) / WEIGHTS))
+    except (RuntimeError, KeyError) as error:  # what torch says of weights that are not its own
+        why = " ".join(str(error).split())[:160]
+        raise BadInput(
+            f"{folder} was written by another version of the method {about['method']!r}, whose "
+            f"weights this one cannot read ({why}). Fit it again."
+        ) from error
     return avatar.to(device).eval()
 
 
