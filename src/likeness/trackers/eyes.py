@@ -26,11 +26,12 @@ _BINS = 14
 _CLOSED = 0.12  # of the open gap: the lashes of a closed eye, when no blink is seen
 _SLACK = 0.08  # of the gap; smaller narrowings are not blinks
 _OFFSET = np.radians([8.0, 10.0])  # sideways, up: at most this much is our zero being off
+_LOOKED = 100  # frames at which half of the mean gaze counts as such; of shorter clips less
 
 # What an iris seems to turn, to what it turns (left, up): visible irises move less than whole
-# ones, and mesh and pose follow the head unequally. Regressed on the synthetic people 200 to 205.
-_GAIN = np.array([1.65, 1.3])
-_LEAK = np.array([0.75, -0.5])
+# ones, and mesh and pose follow the head unequally. Regressed on the synthetic people 100 and 101.
+_GAIN = np.array([1.6, 1.2])
+_LEAK = np.array([0.45, -0.5])
 
 # Right eye, then left: the loop around the opening, first corner towards the picture's left.
 RIMS = np.array([
@@ -238,7 +239,7 @@ def _gaze(
 ) -> np.ndarray:
     """Angles (left, up) at which an eyeball shows its iris there, in the frame of the head."""
     joint = rig.joint_names.index(f"{side.lower()}_eye")
-    rest = rig.shaped(Identity(rig.name, solution.identity))
+    rest = rig.shaped(Identity(rig.name, solution.identity[: len(rig.identity_names)]))
     ball = rig.joints(rest)[joint].numpy().astype(np.float64)
     own = rig.skin_weights[:, joint] > 0.5
     radius = float((rest[own] - rest[own].mean(0)).norm(dim=-1).max())
@@ -259,8 +260,9 @@ def _together(gaze: np.ndarray, sure: np.ndarray) -> np.ndarray:
     held = np.where(sure[..., None] & np.isfinite(gaze), gaze, np.nan)
     if not np.isfinite(held).any():
         return np.zeros(gaze.shape[1:])
+    share = len(held[0]) / (len(held[0]) + _LOOKED)
     for eye in range(2):
-        offset = np.nan_to_num(np.nanmedian(held[eye], 0))
+        offset = share * np.nan_to_num(np.nanmedian(held[eye], 0))
         held[eye] -= np.clip(offset, -_OFFSET, _OFFSET)
     counts = np.isfinite(held).sum(0)
     both = np.where(counts > 0, np.nansum(held, 0) / np.maximum(counts, 1), np.nan)

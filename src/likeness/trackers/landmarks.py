@@ -22,18 +22,22 @@ from likeness.core.track import Track
 from likeness.core.track_files import MapFolder
 from likeness.trackers.camera_motion import camera_motion, moving_cameras, steadied_points
 from likeness.trackers.check import check_capture
-from likeness.trackers.detection import Landmarks2D, detect
+from likeness.trackers.detection import Landmarks2D, found_points
 from likeness.trackers.eyes import RIMS, EyePatches, eye_coefficients
-from likeness.trackers.matting import Matting, estimate_backdrop
+from likeness.trackers.habits import with_habits
+from likeness.trackers.matting import estimate_backdrop
+from likeness.trackers.networks import labels_of, matting_of
 from likeness.trackers.personal import Personal, adapt
+from likeness.trackers.plausible import usual_pull
 from likeness.trackers.point_model import PointModel, point_model
-from likeness.trackers.regions import OVAL, draw_regions
-from likeness.trackers.solve import Evidence, Priors, Solution, solve, start
+from likeness.trackers.regions import OVAL
+from likeness.trackers.solve import Evidence, Priors, Solution, residual_of, solve, start
 from likeness.trackers.steady import steadied, steadied_rotations
 from likeness.trackers.torso import shoulder_motion, world_from_torso
 
 _log = logging.getLogger(__name__)
 _FACE = 150.0  # pixels; residuals are counted as if the face were this wide
+_WHO = 24  # frames that say who someone is
 _HELD = 2e4  # how strongly blinks and gaze keep what the pictures said
 _FOCAL = 1.25  # of the longer side of the original picture, when nobody knows
 
@@ -50,10 +54,16 @@ class Landmarks:
     """Personal modes: motions of this person that no named shape can say."""
     smooth: float = 1.0
     """How strongly neighbouring frames hold together; 0 lets each stand alone."""
+    points: Path | None = None
+    """Landmarks of your own (.npz, .json), or a face_landmarker.task to find them with."""
+    matte: Path | None = None
+    """Robust Video Matting's weights (TorchScript or ONNX), in place of the bundled matting."""
+    parser: Path | None = None
+    """A face parser with CelebAMask-HQ's 19 classes, in place of regions from landmarks."""
 
     def track(self, capture: Capture, rig: Rig, folder: Path) -> Track:
         """Track a capture; mattes and regions go into `folder` as they are drawn."""
-        found = detect(capture, self.person)
+        found = found_points(capture, self.person, self.points)
         if not (found.confidence > 0).any():
             raise BadInput(
                 f"No face was found in any of the {len(capture)} frames of {capture.name!r}. "
@@ -65,9 +75,9 @@ class Landmarks:
         alphas = self._maps(capture, found, maps, patches)
         swaying = camera_motion(capture, maps, found.confidence)
         backdrop = self._backdrop(capture, alphas, swaying)
-        model = point_model(rig)
+        model = with_habits(point_model(rig), rig)
         still = replace(found, points=steadied_points(found.points, swaying, capture.size))
-        evidence = evidence_of(still, camera)
+        evidence = evidence_of(still, camera, model.worth)
         splits = capture.splits or last_fifth(len(capture))
         train = [i for i in splits.train if found.confidence[i] > 0]
         train = train or np.flatnonzero(found.confidence > 0).tolist()
@@ -83,7 +93,7 @@ class Landmarks:
             expressions,
             world_from_torso=world_from_torso(motion, camera, world_from_head[middle]),
         )
-        identity = personal.identity(rig, solution.identity)
+        identity = personal.identity(rig, own_directions(model, solution))
         report = check_capture(capture, found, world_from_head, expressions, solution, splits)
         return Track(
             moving_cameras(camera, swaying),
@@ -128,12 +138,14 @@ class Landmarks:
         smooth = self.smooth if fps else 0.0
         priors = default_priors(model, smooth)
         use = torch.tensor(train)
-        seen = chosen(evidence, use)
-        solution = solve(model, seen, priors, start(model, seen, focal), rounds=15)
+        seen = chosen(evidence, spread(use, _WHO))
+        once = as_one_witness(model, priors, len(seen.points))
+        solution = solve(model, seen, once, start(model, seen, focal), rounds=12)
         begin = replace(start(model, evidence, focal), identity=solution.identity)
         whole = solve(model, evidence, priors, begin, rounds=5, learn_identity=False)
         evidence = with_eyes(evidence, look(whole))
         whole = solve(model, evidence, priors, whole, rounds=4, learn_identity=False)
+        model, whole = as_rigged(model, evidence, whole)
         personal = adapt(model, chosen(evidence, use), chosen_frames(whole, use), self.modes)
         model = personal.model
         priors = default_priors(model, smooth)
@@ -152,7 +164,8 @@ class Landmarks:
         back."""
         alphas: dict[int, np.ndarray] = {}
         keep = max(1, len(capture) // 60)
-        with Matting() as matting:
+        labels = labels_of(self.parser)
+        with matting_of(self.matte) as matting:
             for frame in counted(capture, "drawing mattes", len(capture)):
                 picture = frame.rgb8
                 own = capture.pictures.alpha(frame.index)
@@ -164,7 +177,7 @@ class Landmarks:
                     patches.look(frame.index, picture, points)
                 regions = capture.pictures.regions(frame.index)
                 if regions is None:
-                    regions = draw_regions(picture, alpha, points)
+                    regions = labels(picture, alpha, points)
                 maps.write("alpha", frame.index, alpha)
                 maps.write("regions", frame.index, regions)
                 if frame.index % keep == 0:
@@ -180,15 +193,19 @@ class Landmarks:
         return estimate_backdrop(capture, alphas, swaying)[0]
 
 
-def evidence_of(found: Landmarks2D, camera: Camera) -> Evidence:
-    """Landmarks weighed by what they are worth: contour points slide, lips and eyes do not."""
+def evidence_of(
+    found: Landmarks2D, camera: Camera, worth: Float[Tensor, " K"] | None = None
+) -> Evidence:
+    """Landmarks weighed by what they are worth; unless told, contour points count little, for they
+    slide, and irises more."""
     points = torch.from_numpy(found.points[..., :2]).float()
     seen = torch.from_numpy(found.confidence > 0)
     width = points[:, :468, 0].amax(-1) - points[:, :468, 0].amin(-1)
     width = float(width[seen].median())
-    worth = torch.ones(points.shape[1])
-    worth[list(OVAL)] = 0.1
-    worth[468:] = 1.5
+    if worth is None:
+        worth = torch.ones(points.shape[1])
+        worth[list(OVAL)] = 0.1
+        worth[468:] = 1.5
     weights = worth * seen[:, None] * (_FACE / width) ** 2
     shots = found.shots
     joined = np.zeros(len(shots), np.float32)
@@ -200,7 +217,34 @@ def evidence_of(found: Landmarks2D, camera: Camera) -> Evidence:
         weights,
         torch.from_numpy(joined),
         camera.intrinsics[:2, 2].clone(),
+        wide=width / _FACE,
     )
+
+
+def spread(use: Tensor, most: int) -> Tensor:
+    """At most so many of some frames, evenly."""
+    return use[torch.linspace(0, len(use) - 1, min(most, len(use))).round().long()]
+
+
+def as_one_witness(model: PointModel, priors: Priors, frames: int) -> Priors:
+    """Frames of one clip repeat each other's errors: where those are accounted for, all together
+    say no more of who someone is than one would."""
+    return replace(priors, identity=priors.identity * frames) if model.strange_shapes else priors
+
+
+def own_directions(model: PointModel, solution: Solution) -> Float[Tensor, " D"]:
+    """Who someone is, without how the face mesh errs on them."""
+    return solution.identity[: len(solution.identity) - model.strange_directions]
+
+
+def as_rigged(
+    model: PointModel, evidence: Evidence, solution: Solution
+) -> tuple[PointModel, Solution]:
+    """What the rig alone says of each frame, and by how much that misses the landmarks."""
+    count = solution.coefficients.shape[1] - model.strange_shapes
+    model = model.without_strange_shapes()
+    plain = replace(solution, coefficients=solution.coefficients[:, :count])
+    return model, replace(plain, residual=residual_of(model, evidence, plain))
 
 
 def chosen(evidence: Evidence, use: Tensor) -> Evidence:
@@ -250,19 +294,30 @@ def with_eyes(evidence: Evidence, curves: Float[Tensor, "T E"]) -> Evidence:
 
 
 def default_priors(model: PointModel, smooth: float) -> Priors:
-    """Weak pulls to rest; each coefficient is held in its range. Blinks are barely smoothed."""
-    count = len(model.shapes)
-    reach = model.shapes.norm(dim=-1).amax(-1)  # metres at full strength
-    pull = torch.full((count,), 12.0)
+    """Pulls to rest; each coefficient is held in its range. Blinks are barely smoothed. What comes
+    after the named shapes counts in standard deviations."""
+    count, named = len(model.shapes), len(model.names)
+    pull = torch.diag(torch.full((count,), 3.0))
+    pull[:named, :named] = usual_pull(model.names)
+    still = model.shapes.norm(dim=-1).amax(-1) < 1e-6  # metres at full strength
+    pull[still] = pull[:, still] = 0
+    pull[still, still] = 1e6
     hold = torch.full((count,), 30.0)
-    still = reach < 1e-6
-    pull[still] = 1e6
     hold[:14] = 4.0  # the eyes come first among ARKit's names
     low, high = torch.zeros(count), torch.full((count,), 1.0)
-    low[52:], high[52:] = -4.0, 4.0  # personal modes are in standard deviations
-    pull[52:], hold[52:] = 3.0, 3.0
-    return Priors(pull, smooth * hold, low, high, turn=3e4 * smooth, shift=3e6 * smooth,
-                  depth=1e6 * smooth)  # fmt: skip
+    low[named:], high[named:] = -4.0, 4.0
+    hold[named:] = 3.0
+    identity = torch.full((len(model.directions),), 0.5)
+    if model.strange_directions:
+        identity[: -model.strange_directions] = 1.5
+        identity[-model.strange_directions :] = 1.0
+    if model.strange_shapes:
+        own = slice(count - model.strange_shapes, count)
+        pull[own, own] = torch.eye(model.strange_shapes)
+    return Priors(
+        pull, smooth * hold, low, high, identity=identity,
+        turn=3e4 * smooth, shift=3e6 * smooth, depth=1e6 * smooth,
+    )  # fmt: skip
 
 
 def filled(head: Tensor, confidence: np.ndarray) -> Tensor:

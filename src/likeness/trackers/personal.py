@@ -64,6 +64,7 @@ def carried_back(
 ) -> Float[Tensor, "T K 3"]:
     """By how much each landmark misses, in the frame of the head (metres)."""
     head = model.at(solution.identity, solution.coefficients)
+    head = head + model.strayed(solution.rotation, solution.translation)
     depth = (head @ solution.rotation.mT + solution.translation[:, None])[..., 2:]
     missed = -solution.residual * depth / solution.focal
     zero = torch.zeros_like(missed[..., :1])

@@ -17,26 +17,28 @@ from likeness.core.geometry import axis_angle_to_matrix, hat
 from likeness.trackers.point_model import PointModel
 
 _POSE = 6
+_CHUNK = 32  # frames at a time: what they need stays near the processor
 
 
 @dataclass(frozen=True, eq=False)
 class Priors:
     """What is believed before looking. Strengths are in squared pixels at a face 150 wide."""
 
-    coefficients: Float[Tensor, " E"]
-    """Pull of each coefficient to zero."""
+    coefficients: Float[Tensor, "E E"]
+    """Pull of coefficients to zero: an inverse covariance."""
     smooth: Float[Tensor, " E"]
     """Pull of each coefficient to the middle of its neighbours."""
     low: Float[Tensor, " E"]
     high: Float[Tensor, " E"]
-    identity: float = 0.5
+    identity: float | Float[Tensor, " D"] = 0.5
+    """Pull of each direction of identity to zero."""
     turn: float = 3e4
     """Smoothness of rotation, per squared radian."""
     shift: float = 3e6
     """Smoothness of place across the view, per squared metre."""
     depth: float = 3e5
     robust: float = 3.0
-    """Pixels beyond which a landmark is doubted."""
+    """Pixels beyond which a landmark is doubted, at a face `Evidence.wide` says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,8 @@ class Evidence:
     """Coefficients measured otherwise than by landmarks; those of personal modes are left out."""
     sure: Float[Tensor, " E"] | None = None
     """How strongly each of `curves` holds, as `Priors` count; 0 for those not measured."""
+    wide: float = 1.0
+    """Pixels that stand for one pixel of a face 150 wide."""
 
 
 def start(model: PointModel, evidence: Evidence, focal: float) -> Solution:
@@ -110,13 +114,22 @@ def solve(
     learn_pose: bool = True,
 ) -> Solution:
     """Refine a solution. With `learn_identity=False` the frames are solved for a known person,
-    with `learn_pose=False` for known poses."""
+    with `learn_pose=False` for known poses. Only the landmarks in `model.use` are looked at;
+    residuals are of all."""
+    every, all_seen = model, evidence
+    if model.use is not None:
+        model = model.used()
+        evidence = replace(
+            evidence,
+            points=evidence.points[:, every.use],
+            weights=evidence.weights[:, every.use],
+        )
     now, damping = begin, 1e-3
-    now = replace(now, residual=_residual(model, evidence, now))
+    now = replace(now, residual=residual_of(model, evidence, now))
     cost = _cost(evidence, priors, now)
     for _ in range(rounds):
         trial = _stepped(model, evidence, priors, now, damping, learn_identity, learn_pose)
-        trial = replace(trial, residual=_residual(model, evidence, trial))
+        trial = replace(trial, residual=residual_of(model, evidence, trial))
         trial_cost = _cost(evidence, priors, trial)
         if bool(torch.isfinite(trial_cost)) and trial_cost < cost * 1.0001:
             done = bool(cost - trial_cost < 1e-4 * cost)
@@ -127,17 +140,14 @@ def solve(
             damping *= 10
             if damping > 1e4:
                 break
-    return now
+    return replace(now, residual=residual_of(every, all_seen, now))
 
 
-def _seen(model: PointModel, at: Solution) -> tuple[Tensor, Tensor]:
-    """Landmarks in the head's frame and in the camera's."""
+def residual_of(model: PointModel, evidence: Evidence, at: Solution) -> Float[Tensor, "T K 2"]:
+    """By how many pixels each landmark of the model misses what was seen."""
     head = model.at(at.identity, at.coefficients)
-    return head, head @ at.rotation.mT + at.translation[:, None]
-
-
-def _residual(model: PointModel, evidence: Evidence, at: Solution) -> Tensor:
-    _, seen = _seen(model, at)
+    head = head + model.strayed(at.rotation, at.translation)
+    seen = head @ at.rotation.mT + at.translation[:, None]
     z = seen[..., 2:].clamp(min=0.01)
     return at.focal * seen[..., :2] / z + evidence.centre - evidence.points
 
@@ -145,14 +155,16 @@ def _residual(model: PointModel, evidence: Evidence, at: Solution) -> Tensor:
 def _robust(evidence: Evidence, priors: Priors, residual: Tensor) -> Tensor:
     """Geman-McClure weights: 1 for small residuals, falling for those beyond `robust`."""
     square = residual.square().sum(-1)
-    return evidence.weights / (1 + square / priors.robust**2).square()
+    far = (priors.robust * evidence.wide) ** 2
+    return evidence.weights / (1 + square / far).square()
 
 
 def _cost(evidence: Evidence, priors: Priors, at: Solution) -> Tensor:
     square = at.residual.square().sum(-1)
-    data = (evidence.weights * square / (1 + square / priors.robust**2)).sum()
-    rest = (priors.coefficients * at.coefficients.square()).sum()
-    rest = rest + priors.identity * at.identity.square().sum()
+    far = (priors.robust * evidence.wide) ** 2
+    data = (evidence.weights * square / (1 + square / far)).sum()
+    rest = ((at.coefficients @ priors.coefficients) * at.coefficients).sum()
+    rest = rest + (priors.identity * at.identity.square()).sum()
     bend = _bend(at.coefficients, evidence.joined)
     shift = _bend(at.translation, evidence.joined)
     pull = at.translation.new_tensor([priors.shift, priors.shift, priors.depth])
@@ -183,25 +195,23 @@ def _stepped(
     learn_identity: bool,
     learn_pose: bool,
 ) -> Solution:
-    frames, shared, cross, g_frames, g_shared = _normal(model, evidence, priors, at)
+    frames, g_frames, shared = _normal(model, evidence, priors, at, learn_identity)
     diagonal = frames.diagonal(dim1=-2, dim2=-1)
+    free = _free(priors, at, g_frames, learn_pose)
     frames = frames + torch.diag_embed(damping * diagonal + 1e-6)
-    if not learn_pose:
-        frames[:, :_POSE], frames[:, :, :_POSE] = 0, 0
-        frames.diagonal(dim1=-2, dim2=-1)[:, :_POSE] = 1
-        cross[:, :_POSE], g_frames[:, :_POSE] = 0, 0
+    frames = frames * free[:, :, None] * free[:, None] + torch.diag_embed(1 - free)
+    g_frames = g_frames * free
     factor = torch.linalg.cholesky(frames)
     direct = torch.cholesky_solve(g_frames[..., None], factor)[..., 0]
-    if learn_identity and len(model.directions):
+    d_identity, d_frames = torch.zeros_like(at.identity), direct
+    if shared is not None:
+        cross = shared.cross * free[..., None]
         through = torch.cholesky_solve(cross, factor)
-        system = shared - (cross.mT @ through).sum(0)
-        system = system + torch.diag(damping * shared.diagonal() + 1e-6)
-        right = g_shared - (cross.mT @ direct[..., None]).sum(0)[:, 0]
+        system = shared.own - (cross.mT @ through).sum(0)
+        system = system + torch.diag(damping * shared.own.diagonal() + 1e-6)
+        right = shared.gradient - (cross.mT @ direct[..., None]).sum(0)[:, 0]
         d_identity = torch.linalg.solve(system, right)
         d_frames = direct - (through @ d_identity)
-    else:
-        d_identity = torch.zeros_like(g_shared)
-        d_frames = direct
     turn = axis_angle_to_matrix(-d_frames[:, :3])
     coefficients = at.coefficients - d_frames[:, _POSE:]
     return replace(
@@ -213,38 +223,78 @@ def _stepped(
     )
 
 
+def _free(priors: Priors, at: Solution, gradient: Tensor, learn_pose: bool) -> Tensor:
+    """1 for what may move in this step (T P). Coefficients at the end of their range that want
+    further out stay there; else all others would count on a move that is then cut short."""
+    slope = gradient[:, _POSE:]
+    low = (at.coefficients <= priors.low) & (slope > 0)
+    high = (at.coefficients >= priors.high) & (slope < 0)
+    free = torch.ones_like(gradient)
+    free[:, _POSE:] -= (low | high).to(free.dtype)
+    free[:, :_POSE] *= float(learn_pose)
+    return free
+
+
+@dataclass(frozen=True, eq=False)
+class _Shared:
+    """Normal equations of the identity: its own block, what couples it to frames, the gradient."""
+
+    own: Float[Tensor, "D D"]
+    cross: Float[Tensor, "T P D"]
+    gradient: Float[Tensor, " D"]
+
+
 def _normal(
-    model: PointModel, evidence: Evidence, priors: Priors, at: Solution
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Normal equations: frames' own blocks, the shared block, what couples them, gradients."""
-    head, seen = _seen(model, at)
+    model: PointModel, evidence: Evidence, priors: Priors, at: Solution, learn_identity: bool
+) -> tuple[Tensor, Tensor, _Shared | None]:
+    """Normal equations: frames' own blocks and gradients, and those of the identity if wanted."""
+    weight = _robust(evidence, priors, at.residual) * model.known
+    frames, gradients, shared = [], [], []
+    for part in torch.arange(len(at.rotation)).split(_CHUNK):
+        own, turned = _slopes(model, at, part)
+        w = weight[part].repeat_interleave(2, -1)
+        weighted = (own * w[..., None]).mT
+        residual = at.residual[part].flatten(1)[..., None]
+        frames.append(weighted @ own)
+        gradients.append((weighted @ residual)[..., 0])
+        if learn_identity and len(model.directions):
+            common = torch.einsum("tkij,dkj->tkid", turned, model.directions).flatten(1, 2)
+            flat = common.flatten(0, 1)
+            shared.append(
+                _Shared(
+                    (flat * w.flatten()[:, None]).mT @ flat,
+                    weighted @ common,
+                    flat.mT @ (w.flatten() * residual.flatten()),
+                )
+            )
+    blocks, gradient = torch.cat(frames), torch.cat(gradients)
+    _add_priors(blocks, gradient, evidence, priors, at)
+    if not shared:
+        return blocks, gradient, None
+    pull = torch.as_tensor(priors.identity).expand(len(at.identity))
+    own = torch.stack([s.own for s in shared]).sum(0) + torch.diag(pull)
+    slope = torch.stack([s.gradient for s in shared]).sum(0) + pull * at.identity
+    return blocks, gradient, _Shared(own, torch.cat([s.cross for s in shared]), slope)
+
+
+def _slopes(model: PointModel, at: Solution, part: Tensor) -> tuple[Tensor, Tensor]:
+    """Of some frames' pixels by turn, shift and coefficients (T 2K P), and by places in the head
+    (T K 2 3)."""
+    rotation, translation = at.rotation[part], at.translation[part]
+    head = model.at(at.identity, at.coefficients[part]) + model.strayed(rotation, translation)
+    turned = head @ rotation.mT
+    seen = turned + translation[:, None]
     z = seen[..., 2:].clamp(min=0.01)
     flat = seen[..., :2] / z
-    weight = _robust(evidence, priors, at.residual) * model.known
     zero = torch.zeros_like(z[..., 0])
     f = at.focal / z[..., 0]
     project = torch.stack([f, zero, -f * flat[..., 0], zero, f, -f * flat[..., 1]], -1).unflatten(
         -1, (2, 3)
     )  # T K 2 3
-    turned = seen - at.translation[:, None]
     by_turn = -project @ hat(turned)
-    camera_shapes = torch.einsum("tij,ekj->tkie", at.rotation, model.shapes)
-    by_shape = project @ camera_shapes
-    own = torch.cat([by_turn, project, by_shape], -1).flatten(1, 2)  # T 2K P
-    w = weight.repeat_interleave(2, -1)
-    weighted = own * w[..., None]
-    residual = at.residual.flatten(1)
-    frames = weighted.mT @ own
-    g_frames = (weighted.mT @ residual[..., None])[..., 0]
-    camera_directions = torch.einsum("tij,dkj->tkid", at.rotation, model.directions)
-    common = (project @ camera_directions).flatten(1, 2)
-    cross = weighted.mT @ common
-    shared = torch.einsum("tnd,tn,tne->de", common, w, common)
-    g_shared = torch.einsum("tnd,tn,tn->d", common, w, residual)
-    shared = shared + priors.identity * torch.eye(len(shared), dtype=shared.dtype)
-    g_shared = g_shared + priors.identity * at.identity
-    _add_priors(frames, g_frames, evidence, priors, at)
-    return frames, shared, cross, g_frames, g_shared
+    by_place = project @ rotation[:, None]
+    by_shape = torch.einsum("tkij,ekj->tkie", by_place, model.shapes)
+    return torch.cat([by_turn, project, by_shape], -1).flatten(1, 2), by_place
 
 
 def _add_priors(
@@ -255,8 +305,9 @@ def _add_priors(
     pull = at.translation.new_tensor([priors.shift, priors.shift, priors.depth])
     joined = evidence.joined[:, None]
     bend = _bend(at.coefficients, evidence.joined)
-    diagonal[:, _POSE:] += priors.coefficients + priors.smooth * joined
-    gradient[:, _POSE:] += priors.coefficients * at.coefficients + priors.smooth * bend
+    frames[:, _POSE:, _POSE:] += priors.coefficients
+    diagonal[:, _POSE:] += priors.smooth * joined
+    gradient[:, _POSE:] += at.coefficients @ priors.coefficients + priors.smooth * bend
     if evidence.curves is not None and evidence.sure is not None:
         named = slice(_POSE, _POSE + len(evidence.sure))
         away = at.coefficients[:, : len(evidence.sure)] - evidence.curves
