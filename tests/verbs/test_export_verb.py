@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 from likeness.core.errors import BadInput, LikenessError
+from likeness.core.files import load_tensors, save_tensors
 from likeness.core.media import VideoWriter, save_png
 from likeness.core.watermark import payload_of
 from likeness.exporters.motion import Motion, moment
@@ -306,3 +308,14 @@ def test_an_npz_of_another_width_is_refused(folder, tmp_path):
         np.savez(tmp_path / "b.npz", **wrong)
         with pytest.raises(LikenessError, match=says):
             export(folder, "mp4", tmp_path / "a.mp4", tmp_path / "b.npz", options=("size=32",))
+
+
+def test_an_avatar_of_another_version_of_its_method_is_one_clear_line(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "old")
+    weights = load_tensors(folder / "weights.safetensors")
+    save_tensors(
+        tmp_path / "old" / "weights.safetensors",
+        {name: value for name, value in weights.items() if name != "follow"},
+    )
+    with pytest.raises(BadInput, match="another version of the method 'splats'.*follow.*Fit it"):
+        export(tmp_path / "old", "ply")

@@ -196,12 +196,6 @@ def test_a_driver_that_cannot_drive_is_one_line_and_nothing_is_written(folder, t
         assert {path.name for path in tmp_path.iterdir()} == before
 
 
-def test_a_live_camera_is_said_not_to_be_there(folder, tmp_path):
-    with pytest.raises(LikenessError, match="Record a video"):
-        reenact(folder, "webcam", tmp_path / "a.mp4")
-    assert not list(tmp_path.iterdir())
-
-
 @pytest.mark.parametrize(
     ("asked", "says"),
     [

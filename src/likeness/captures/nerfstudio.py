@@ -144,6 +144,8 @@ def write_nerfstudio(
     for index in range(len(capture)):
         name = f"images/frame_{index:05d}.png"
         rgb, alpha = capture.pictures.rgb(index), capture.pictures.alpha(index)
+        if alpha is None and track.maps is not None:
+            alpha = track.maps.alpha(index)
         save_picture(folder / name, rgb if alpha is None else np.dstack([rgb, alpha]))
         k = track.cameras.intrinsics[index].double()
         frames.append(

@@ -108,7 +108,7 @@ def positional(function: Callable[..., Any]) -> Callable[..., Any]:
     def placed(*given: Any, **named: Any) -> Any:
         return function(*given, **named)
 
-    hints = typing.get_type_hints(function)
+    hints = typing.get_type_hints(function, include_extras=True)
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.default is parameter.empty and name != "out":
             hints[name] = tyro.conf.Positional[hints[name]]

@@ -1,19 +1,35 @@
 """The capture check: whether a clip is fit for an avatar, and what to record next."""
 
-import cv2
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from likeness.core.capture import Capture, Splits
 from likeness.core.expression import Expression
 from likeness.core.geometry import matrix_to_axis_angle
+from likeness.rigs import RIGS
+from likeness.trackers.check_pictures import PictureFigures, picture_figures
 from likeness.trackers.detection import Landmarks2D
 from likeness.trackers.regions import OVAL
 from likeness.trackers.solve import Solution
 
-_LOOKS = 30
 _INNER = [i for i in range(468) if i not in OVAL]  # contour points slide: not in the residual
+_STILL = 1e-4  # of 1: less change from picture to picture is no recording of somebody alive
+_SLOW = 20.0  # frames a second below which blinks fall between pictures
+
+# What a recording should show once: coefficients by name, how far, and what to ask for.
+EXPRESSIONS = {
+    "mouth opening": (("jawOpen",), 0.3, "Open the mouth wide once."),
+    "blink": (("eyeBlinkLeft", "eyeBlinkRight"), 0.4, "Close the eyes a few times."),
+    "smile": (("mouthSmileLeft", "mouthSmileRight"), 0.3, "Smile broadly once."),
+    "brows up": (
+        ("browInnerUp", "browOuterUpLeft", "browOuterUpRight"),
+        0.25,
+        "Raise the brows once, as if surprised.",
+    ),
+    "pucker": (("mouthPucker", "mouthFunnel"), 0.25, "Say a long 'oo' once."),
+}
 
 
 def check_capture(
@@ -26,44 +42,69 @@ def check_capture(
 ) -> dict[str, object]:
     """Plain figures about coverage and quality, a verdict in a sentence, and advice."""
     seen = found.confidence > 0
-    angles = torch.rad2deg(matrix_to_axis_angle(world_from_head[:, :3, :3]))[torch.from_numpy(seen)]
-    pitch, yaw = angles[:, 0].numpy(), angles[:, 1].numpy()
-    coefficients = expressions.coefficients[torch.from_numpy(seen)]
-    width = np.nanmedian(np.ptp(found.points[seen][:, :468, 0], axis=1))
-    sharp, light = _pictures(capture, found)
+    use = torch.from_numpy(seen)
+    angles = torch.rad2deg(matrix_to_axis_angle(world_from_head[:, :3, :3]))[use].numpy()
+    most = shown(expressions, use)
+    width = float(np.nanmedian(np.ptp(found.points[seen][:, :468, 0], axis=1)))
+    pictures = picture_figures(capture, found)
     residual = solution.residual.norm(dim=-1)
     held = [i for i in (*splits.validation, *splits.test) if seen[i]]
     figures: dict[str, object] = {
         "frames": len(capture),
         "frames with a face": int(seen.sum()),
+        "share kept": round(float(seen.mean()), 3),
+        "frames a second": capture.fps,
         "cuts": int(found.shots.max()),
-        "face width, pixels": round(float(width), 1),
-        "yaw range, degrees": [round(float(v), 1) for v in (yaw.min(), yaw.max())],
-        "pitch range, degrees": [round(float(v), 1) for v in (pitch.min(), pitch.max())],
-        "mouth opening, most": _most(coefficients, 17),
-        "blink, most": _most(coefficients, 0),
-        "sharpness": round(sharp, 2),
-        "light change": round(light, 3),
+        "face width, pixels": round(width, 1),
+        "yaw range, degrees": _range(angles[:, 1]),
+        "pitch range, degrees": _range(angles[:, 0]),
+        **{f"{name}, most": value for name, value in most.items()},
+        "expressions shown, share": _share(most),
+        "sharpness": round(pictures.sharp, 2),
+        "blurred pictures, share": round(pictures.soft, 2),
+        "light change": round(pictures.light, 3),
+        "covered pictures, share": round(pictures.covered, 2),
+        "eyes behind dark glasses": pictures.glasses,
+        "people": pictures.people,
         "landmark residual, pixels": _rms(residual, np.flatnonzero(seen).tolist()),
         "landmark residual held out, pixels": _rms(residual, held),
         "focal": "given" if capture.focal is not None else "assumed: talking clips do not show it",
     }
-    advice = _advice(
-        len(capture), seen, yaw, pitch, coefficients, float(width), sharp, light, found
-    )
-    kept = float(seen.mean())
-    verdict = "Good for an avatar."
-    if kept < 0.2 or int(seen.sum()) < 20:
-        verdict = "Not enough frames with a face; the result will be poor."
-    elif advice:
-        verdict = "Usable; better with the advice below."
-    return {"verdict": verdict, "record_next": advice, **figures}
+    advice = [
+        *_of_frames(capture, found, seen, width),
+        *_of_poses(angles),
+        *(ask for name, (_, least, ask) in EXPRESSIONS.items() if most.get(name, least) < least),
+        *_of_pictures(pictures),
+    ]
+    return {"verdict": verdict(seen, advice), "record_next": advice, **figures}
 
 
-def _most(coefficients: Tensor, index: int) -> float:
-    if coefficients.shape[1] <= index or len(coefficients) == 0:
-        return 0.0
-    return round(float(coefficients[:, index].max()), 2)
+def verdict(seen: Float[np.ndarray, " T"], advice: list[str]) -> str:
+    if float(seen.mean()) < 0.2 or int(seen.sum()) < 20:
+        return "Not enough frames with a face; the result will be poor."
+    return "Usable; better with the advice below." if advice else "Good for an avatar."
+
+
+def shown(expressions: Expression, use: Tensor) -> dict[str, float]:
+    """The strongest of each expression, for rigs that know it by name."""
+    names = RIGS.load(expressions.rig)().shape_names if expressions.rig in RIGS else ()
+    values = expressions.coefficients[use]
+    found = {}
+    for name, (members, _, _) in EXPRESSIONS.items():
+        columns = [names.index(member) for member in members if member in names]
+        if columns and len(names) == values.shape[1] and len(values):
+            found[name] = round(float(values[:, columns].max()), 2)
+    return found
+
+
+def _share(most: dict[str, float]) -> float | None:
+    if not most:
+        return None
+    return round(float(np.mean([v >= EXPRESSIONS[name][1] for name, v in most.items()])), 2)
+
+
+def _range(values: np.ndarray) -> list[float]:
+    return [round(float(values.min()), 1), round(float(values.max()), 1)]
 
 
 def _rms(residual: Tensor, frames: list[int]) -> float | None:
@@ -73,56 +114,54 @@ def _rms(residual: Tensor, frames: list[int]) -> float | None:
     return round(float(inner.square().mean().sqrt()), 3)
 
 
-def _pictures(capture: Capture, found: Landmarks2D) -> tuple[float, float]:
-    """Median sharpness of the face (Laplacian against its contrast), and how its light varies."""
-    seen = np.flatnonzero(found.confidence > 0)
-    chosen = seen[np.linspace(0, len(seen) - 1, min(_LOOKS, len(seen))).round().astype(int)]
-    sharp, light = [], []
-    for index in dict.fromkeys(chosen.tolist()):
-        picture = capture[index].rgb8
-        points = found.points[index, :468, :2]
-        height, width = picture.shape[:2]
-        x0, y0 = np.clip(points.min(0), 0, [width - 2, height - 2]).astype(int)
-        x1, y1 = np.clip(points.max(0), [x0 + 2, y0 + 2], [width, height]).astype(int)
-        face = cv2.cvtColor(picture[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY)
-        face = cv2.resize(face, (128, 128), interpolation=cv2.INTER_AREA).astype(np.float32)
-        sharp.append(float(cv2.Laplacian(face, cv2.CV_32F).std() / (face.std() + 1)))
-        light.append(float(face.mean() / 255))
-    return float(np.median(sharp)), float(np.std(light))
-
-
-def _advice(
-    count: int,
-    seen: np.ndarray,
-    yaw: np.ndarray,
-    pitch: np.ndarray,
-    coefficients: Tensor,
-    width: float,
-    sharp: float,
-    light: float,
-    found: Landmarks2D,
-) -> list[str]:
+def _of_frames(capture: Capture, found: Landmarks2D, seen: np.ndarray, width: float) -> list[str]:
     advice = []
     if seen.mean() < 0.95:
-        advice.append(f"The face is lost in {(~seen).sum()} of {count} frames; keep it in view.")
+        advice.append(
+            f"The face is lost in {(~seen).sum()} of {len(seen)} frames; keep it in view."
+        )
     if int(seen.sum()) < 150:
         advice.append("Record longer: half a minute is a good start.")
     if width < 90:
         advice.append("The face is small in the picture; film closer.")
-    if np.ptp(yaw) < 25:
+    if capture.fps is not None and capture.fps < _SLOW:
+        advice.append(
+            f"{capture.fps:g} frames a second are few: blinks fall between them. Film with 25 or "
+            "more."
+        )
+    if found.shots.max() > 0:
+        advice.append("The clip is cut; one unbroken shot tracks better.")
+    return advice
+
+
+def _of_poses(angles: Float[np.ndarray, "T 3"]) -> list[str]:
+    pitch, yaw, roll = angles.T
+    advice = []
+    if np.abs(np.median(roll)) > 45:
+        advice.append("The picture lies on its side; turn it upright before ingesting it.")
+    if np.abs(yaw).min() > 25:
+        advice.append("The face is only seen from the side; look into the camera as well.")
+    elif np.ptp(yaw) < 25:
         advice.append("Turn the head slowly to both sides, about 30 degrees.")
     if np.ptp(pitch) < 12:
         advice.append("Nod slowly up and down.")
-    if _most(coefficients, 17) < 0.3:
-        advice.append("Open the mouth wide once.")
-    if _most(coefficients, 0) < 0.4:
-        advice.append("Close the eyes a few times.")
-    if max(_most(coefficients, 23), _most(coefficients, 24)) < 0.3:
-        advice.append("Smile broadly once.")
-    if sharp < 0.15:
+    return advice
+
+
+def _of_pictures(pictures: PictureFigures) -> list[str]:
+    advice = []
+    if pictures.moving < _STILL:
+        advice.append("Nothing moves: this is a still picture, and an avatar needs a moving face.")
+    if pictures.sharp < 0.15:
         advice.append("The face is blurred: more light, or a tripod.")
-    if light > 0.05:
+    elif pictures.soft > 0.15:
+        advice.append("Some pictures are blurred by motion: more light, and slower turns.")
+    if pictures.light > 0.05:
         advice.append("The light changes; record where it is steady.")
-    if found.shots.max() > 0:
-        advice.append("The clip is cut; one unbroken shot tracks better.")
+    if pictures.glasses:
+        advice.append("The eyes are behind dark glasses; take them off.")
+    if pictures.covered > 0.05:
+        advice.append("Something passes before the face; keep hands and hair away from it.")
+    if pictures.people > 1:
+        advice.append("Another person is in the picture; record alone (--person chooses).")
     return advice

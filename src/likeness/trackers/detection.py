@@ -2,13 +2,16 @@
 invented."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from likeness.core.capture import Capture
 from likeness.core.progress import counted
+from likeness.trackers.given_points import given_points
 from likeness.trackers.mesh_points import POINTS, FaceBoxes, FaceMesh, Found
+from likeness.trackers.task_mesh import TaskMesh
 
 _RELATIVE_CROP = 1.7  # side of the followed crop in face widths
 _CUT = 0.25  # mean colour change that is a cut
@@ -27,14 +30,36 @@ class Landmarks2D:
     shots: Int[np.ndarray, " T"]
 
 
-def detect(capture: Capture, person: int | None = None) -> Landmarks2D:
-    """One person's face mesh in each frame. Frames in which it is not seen stay empty."""
-    count = len(capture)
+def found_points(capture: Capture, person: int | None, source: Path | None) -> Landmarks2D:
+    """Landmarks by the bundled detector, by the model of a .task file, or out of a file of theirs
+    (see `given_points`)."""
+    if source is None or source.suffix.lower() == ".task":
+        return detect(capture, person, source)
+    points, confidence = given_points(source, capture)
+    return Landmarks2D(points, confidence, shots_of(capture))
+
+
+def shots_of(capture: Capture) -> Int[np.ndarray, " T"]:
+    """The stretch between cuts that each frame is in."""
+    shots, thumb = np.zeros(len(capture), np.int64), None
+    for frame in counted(capture, "looking for cuts", len(capture)):
+        now = _thumbnail(frame.rgb8)
+        cut = thumb is not None and float(np.abs(now - thumb).mean()) > _CUT
+        shots[frame.index] = (shots[frame.index - 1] if frame.index else 0) + int(cut)
+        thumb = now
+    return shots
+
+
+def detect(capture: Capture, person: int | None = None, model: Path | None = None) -> Landmarks2D:
+    """One person's face mesh in each frame. Frames in which it is not seen stay empty. `model` is a
+    face_landmarker.task to look with, in place of the bundled mesh."""
+    count, faces = len(capture), 2 if person is None else 4
     points = np.full((count, POINTS, 3), np.nan, np.float32)
     confidence, shots = np.zeros(count, np.float32), np.zeros(count, np.int64)
     last: Found | None = None
     thumb: np.ndarray | None = None
-    with FaceMesh(faces=2 if person is None else 4) as mesh, FaceBoxes() as boxes:
+    look = FaceMesh(faces=faces) if model is None else TaskMesh(model, faces)
+    with look as mesh, FaceBoxes() as boxes:
         for frame in counted(capture, "finding the face", count):
             picture = frame.rgb8
             now = _thumbnail(picture)
@@ -42,15 +67,19 @@ def detect(capture: Capture, person: int | None = None) -> Landmarks2D:
             shots[frame.index] = (shots[frame.index - 1] if frame.index else 0) + int(cut)
             thumb, last = now, None if cut else last
             found = _find(mesh, boxes, picture, last, person)
-            if found is not None and _plausible(found):
+            if found is not None and plausible(found):
                 points[frame.index] = found.points
-                confidence[frame.index] = _confidence(found, last, picture.shape)
+                confidence[frame.index] = confidence_of(found, last, picture.shape)
                 last = found
     return Landmarks2D(points, confidence, shots)
 
 
 def _find(
-    mesh: FaceMesh, boxes: FaceBoxes, picture: np.ndarray, last: Found | None, person: int | None
+    mesh: FaceMesh | TaskMesh,
+    boxes: FaceBoxes,
+    picture: np.ndarray,
+    last: Found | None,
+    person: int | None,
 ) -> Found | None:
     """The person's face: where it was last, else in the whole picture, else in a close look."""
     found = mesh.find(picture)
@@ -78,13 +107,13 @@ def _of_person(found: list[Found], person: int | None) -> Found | None:
     return row[person] if person < len(row) else None
 
 
-def _plausible(found: Found) -> bool:
+def plausible(found: Found) -> bool:
     """A face mesh on something else is a crumpled one."""
     height = float(np.linalg.norm(found.points[10, :2] - found.points[152, :2]))
     return found.width > 12 and 0.5 < height / found.width < 4
 
 
-def _confidence(found: Found, last: Found | None, shape: tuple[int, ...]) -> float:
+def confidence_of(found: Found, last: Found | None, shape: tuple[int, ...]) -> float:
     """1 for a face well inside the picture that moves as faces do; less where it is cut off,
     small, or jumps."""
     points = found.points[:468, :2]

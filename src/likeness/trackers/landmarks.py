@@ -22,14 +22,15 @@ from likeness.core.track import Track
 from likeness.core.track_files import MapFolder
 from likeness.trackers.camera_motion import camera_motion, moving_cameras, steadied_points
 from likeness.trackers.check import check_capture
-from likeness.trackers.detection import Landmarks2D, detect
+from likeness.trackers.detection import Landmarks2D, found_points
 from likeness.trackers.eyes import RIMS, EyePatches, eye_coefficients
 from likeness.trackers.habits import with_habits
-from likeness.trackers.matting import Matting, estimate_backdrop
+from likeness.trackers.matting import estimate_backdrop
+from likeness.trackers.networks import labels_of, matting_of
 from likeness.trackers.personal import Personal, adapt
 from likeness.trackers.plausible import usual_pull
 from likeness.trackers.point_model import PointModel, point_model
-from likeness.trackers.regions import OVAL, draw_regions
+from likeness.trackers.regions import OVAL
 from likeness.trackers.solve import Evidence, Priors, Solution, residual_of, solve, start
 from likeness.trackers.steady import steadied, steadied_rotations
 from likeness.trackers.torso import shoulder_motion, world_from_torso
@@ -53,10 +54,16 @@ class Landmarks:
     """Personal modes: motions of this person that no named shape can say."""
     smooth: float = 1.0
     """How strongly neighbouring frames hold together; 0 lets each stand alone."""
+    points: Path | None = None
+    """Landmarks of your own (.npz, .json), or a face_landmarker.task to find them with."""
+    matte: Path | None = None
+    """Robust Video Matting's weights (TorchScript or ONNX), in place of the bundled matting."""
+    parser: Path | None = None
+    """A face parser with CelebAMask-HQ's 19 classes, in place of regions from landmarks."""
 
     def track(self, capture: Capture, rig: Rig, folder: Path) -> Track:
         """Track a capture; mattes and regions go into `folder` as they are drawn."""
-        found = detect(capture, self.person)
+        found = found_points(capture, self.person, self.points)
         if not (found.confidence > 0).any():
             raise BadInput(
                 f"No face was found in any of the {len(capture)} frames of {capture.name!r}. "
@@ -157,7 +164,8 @@ class Landmarks:
         back."""
         alphas: dict[int, np.ndarray] = {}
         keep = max(1, len(capture) // 60)
-        with Matting() as matting:
+        labels = labels_of(self.parser)
+        with matting_of(self.matte) as matting:
             for frame in counted(capture, "drawing mattes", len(capture)):
                 picture = frame.rgb8
                 own = capture.pictures.alpha(frame.index)
@@ -169,7 +177,7 @@ class Landmarks:
                     patches.look(frame.index, picture, points)
                 regions = capture.pictures.regions(frame.index)
                 if regions is None:
-                    regions = draw_regions(picture, alpha, points)
+                    regions = labels(picture, alpha, points)
                 maps.write("alpha", frame.index, alpha)
                 maps.write("regions", frame.index, regions)
                 if frame.index % keep == 0:

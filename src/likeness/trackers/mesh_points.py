@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,18 +91,26 @@ class FaceMesh:
         self, picture: UInt8[np.ndarray, "H W 3"], centre: np.ndarray, side: float, size: int = 384
     ) -> Found | None:
         """The largest face in a square of the picture, looked at enlarged or reduced."""
-        left, top = centre[0] - side / 2, centre[1] - side / 2
-        image = Image.fromarray(picture)
-        box = (left, top, left + side, top + side)
-        crop = image.transform((size, size), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
-        found = self.find(np.asarray(crop))
-        if not found:
-            return None
-        scale = side / size
-        points = found[0].points * scale
-        points[:, 0] += left
-        points[:, 1] += top
-        return Found(points)
+        return close_look(self.find, picture, centre, side, size)
+
+
+def close_look(
+    find: Callable[[np.ndarray], list[Found]],
+    picture: UInt8[np.ndarray, "H W 3"],
+    centre: np.ndarray,
+    side: float,
+    size: int,
+) -> Found | None:
+    """The largest face that `find` sees in a square of the picture, shown to it `size` wide."""
+    left, top = centre[0] - side / 2, centre[1] - side / 2
+    box = (left, top, left + side, top + side)
+    image = Image.fromarray(picture)
+    crop = image.transform((size, size), Image.Transform.EXTENT, box, Image.Resampling.BILINEAR)
+    found = find(np.asarray(crop))
+    if not found:
+        return None
+    points = found[0].points * (side / size)
+    return Found(points + np.array([left, top, 0], np.float32))
 
 
 class FaceBoxes:

@@ -55,10 +55,18 @@ class Photometric:
     """Modes in which clothes bend beyond the shoulders' rigid motion."""
     rounds: int = 2
     """How often colours are learned and poses corrected in turn."""
+    points: Path | None = None
+    """Landmarks of your own (.npz, .json), or a face_landmarker.task to find them with."""
+    matte: Path | None = None
+    """Robust Video Matting's weights (TorchScript or ONNX), in place of the bundled matting."""
+    parser: Path | None = None
+    """A face parser with CelebAMask-HQ's 19 classes, in place of regions from landmarks."""
 
     def track(self, capture: Capture, rig: Rig, folder: Path) -> Track:
         """Track a capture; mattes and regions go into `folder` as they are drawn."""
-        base = Landmarks(self.focal, self.person, self.modes, self.smooth)
+        base = Landmarks(
+            self.focal, self.person, self.modes, self.smooth, self.points, self.matte, self.parser
+        )
         track = base.track(capture, rig, folder)
         splits = capture.splits or last_fifth(len(capture))
         train = [i for i in splits.train if track.confidence[i] > 0]

@@ -10,6 +10,7 @@ VERBS = Registry(
         "doctor": "likeness.verbs.doctor:doctor",
         "ingest": "likeness.verbs.ingest:ingest",
         "track": "likeness.verbs.track:track",
+        "overlay": "likeness.verbs.overlay:overlay",
         "fit": "likeness.verbs.fit:fit",
         "evaluate": "likeness.verbs.evaluate:evaluate",
         "bench": "likeness.verbs.bench:bench",

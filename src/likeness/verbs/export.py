@@ -14,6 +14,7 @@ from likeness.exporters import EXPORTERS
 from likeness.exporters.motion import Motion, moment
 from likeness.exporters.notes import Note
 from likeness.training.checkpoints import about_avatar
+from likeness.verbs.export_track import LAYOUTS, export_track, is_track, layouts
 from likeness.verbs.formats import fitting, needing, why_not
 from likeness.verbs.loading import avatar_folder, open_avatar
 from likeness.verbs.moments import at_rest, shape_names, with_settings
@@ -30,6 +31,7 @@ def export(
     label: bool = False,
     watermark: bool = False,
     options: tuple[str, ...] = (),
+    capture: Path | None = None,
 ) -> str:
     """Write an avatar as splats, a mesh, motion, or a page to send to a friend.
 
@@ -38,7 +40,8 @@ def export(
 
     Args:
         avatar: The avatar folder; or a track folder or a file of motion, to be written as json,
-            csv, npz or bvh.
+            csv, npz or bvh; a track also as a folder for other people's code: nerface, nerfstudio,
+            vhap.
         to: The format: page, ply, splat, spz, gltf-splats, splat-rig, glb, obj, usd,
             mesh-ply, json, csv, npz, bvh, mp4, webm, gif, webp, png.
         out: The file to write; by default beside the avatar, under its name.
@@ -50,10 +53,13 @@ def export(
         watermark: Hide a mark in pictures that usual re-encoding leaves in; `likeness verify`
             reads it.
         options: Options of the format by name, such as texture=2048.
+        capture: What a track was tracked from, where it is not beside it.
     """
+    if to in LAYOUTS:
+        return export_track(Path(avatar), to, out, capture)
     head, recorded = opened(avatar, fps)
     if not to:
-        return "\n".join(fitting(head))
+        return "\n".join([*fitting(head), *(layouts() if is_track(avatar) else ())])
     if to not in EXPORTERS:
         raise unknown("export format", to, EXPORTERS.names())
     kind = EXPORTERS.load(to)

@@ -76,7 +76,7 @@ def as_it_is(path: str | Path, fps: float | None = None) -> Motion:
 def _recorded(path: Path, fps: float | None) -> Motion:
     """A track's motion, with the sound of the capture beside or around it."""
     expressions = read_track(path).expressions
-    near = _capture_near(path)
+    near = capture_near(path)
     if near is None:
         return Motion(expressions, fps or _RATE)
     capture = open_capture(near)
@@ -101,7 +101,7 @@ def _placed(motion: Motion, path: Path, avatar: Any) -> Motion:
     return Motion(move(moved, "cpu"), motion.fps, motion.sound)
 
 
-def _capture_near(track: Path) -> Path | None:
+def capture_near(track: Path) -> Path | None:
     """The folder of the capture beside or around a track."""
     for folder in (track.parent, track.parent / "capture"):
         if (folder / "capture.json").is_file():
@@ -111,6 +111,6 @@ def _capture_near(track: Path) -> Path | None:
 
 def consent_near(track: Path) -> str | None:
     """The consent that the capture of a track keeps."""
-    near = _capture_near(track) if track.is_dir() else None
+    near = capture_near(track) if track.is_dir() else None
     found = read_any_json(near / "capture.json").get("consent") if near else None
     return str(found) if found else None

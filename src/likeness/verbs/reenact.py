@@ -27,7 +27,9 @@ from likeness.exporters import EXPORTERS
 from likeness.exporters.motion import Motion
 from likeness.exporters.notes import KEY
 from likeness.rigs import RIGS
+from likeness.verbs.cameras import is_camera
 from likeness.verbs.export import note_of
+from likeness.verbs.live import LiveSettings, drive_live
 from likeness.verbs.loading import Behind, avatar_folder, device_of, open_avatar
 from likeness.verbs.moments import portrait
 from likeness.verbs.preview import GREY, fitted, labelled
@@ -61,19 +63,26 @@ def reenact(
     fps: float = 25.0,
     frames: int | None = None,
     beside: bool = False,
+    live: bool = False,
+    show: str = "none",
+    calibrate: float = 2.0,
+    seconds: float | None = None,
+    known: Path | None = None,
     device: str = "auto",
 ) -> str:
-    """Drive an avatar: with gestures, a table of coefficients, or another person.
+    """Drive an avatar: with gestures, a table of coefficients, another person, or a camera.
 
     Writes a video with the driver's sound, and FILE.mp4.json beside it: how much of the driver's
     identity gets through, and how often coefficients were held within the range of training.
+    A camera is followed as it films, into a window, a virtual camera or a video; Ctrl-C ends it.
 
     Args:
         avatar: The avatar folder, or one of `likeness build`.
         source: A track folder, a folder of `likeness build`, a .csv, .json or .npz of motion, a
-            video (it is tracked first), or `gestures`.
-        out: The .mp4, .mov or .webm video to write; or a .json, .csv, .npz or .bvh: the motion
-            alone, which `likeness export --motion` plays on.
+            video (it is tracked first), `gestures`, `camera`, `camera:1`, or the address of a
+            stream such as rtsp://...
+        out: The .mp4, .mov or .webm video to write, which a camera may do without; or a .json,
+            .csv, .npz or .bvh: the motion alone, which `likeness export --motion` plays on.
         driver: gestures, table or retarget; what fits the source unless given.
         gestures: What to play, such as "nod@0.5 smile@1-3 blink@2"; a reel of all unless given.
         strength_mouth: How much of jaw, lips, cheeks and nose gets through; 1 is all.
@@ -91,21 +100,29 @@ def reenact(
         fps: Frames a second of gestures.
         frames: Draw only so many.
         beside: Put the driver's recording on the left, where there is one.
+        live: Follow a video as if it were a camera, instead of tracking it first.
+        show: Where a camera's avatar is seen: window, virtual (a camera for video calls), or none.
+        calibrate: Seconds at the start in which a camera sees the driver's face at rest.
+        seconds: How long to follow a camera.
+        known: A track of the driver, so that a camera need not learn who it is.
         device: "cpu", "cuda", or "auto".
     """
     strength = Strength(
         strength_mouth, strength_eyes, strength_brows, strength_head if head else 0.0
     )
     checked(view, background, beyond, neutral, size, frames)
-    if out is None:
-        raise BadInput("--out is needed: the .mp4 to write.")
-    if Path(out).suffix.lower() not in (*_VIDEOS, *_MOTIONS):
-        raise BadInput(
-            f"{out} should end in {', '.join(_VIDEOS)} to be a video, or in "
-            f"{', '.join(_MOTIONS)} to be the motion alone."
-        )
+    live = live or is_camera(source)
+    checked_out(out, live, show)
+    if live:
+        how = LiveSettings(source, show, calibrate, seconds, frames, known, beside, beyond, neutral)
     person = open_avatar(avatar, device_of(device))
     rig = rig_of(person)
+    if live:
+        target = target_of(person, neutral)
+        stage = stage_of(person, target.rest, view, size, background)
+        note = note_of(avatar_folder(avatar))
+        return drive_live(person, rig, target, strength, stage, how, out, note)
+    assert out is not None
     driving = open_source(source, Path(f"{out}.driver"), rig.name, gestures, fps)
     kind = driving.kind if driver is None else chosen(driver, driving)
     settings = {
@@ -170,6 +187,24 @@ def checked(
         raise BadInput(f"--size {size} is outside 16 to 4096 pixels.")
     if frames is not None and frames < 1:
         raise BadInput(f"--frames {frames} is not above 0.")
+
+
+def checked_out(out: Path | None, live: bool, show: str) -> None:
+    """Raise unless there is somewhere for the pictures to go."""
+    if show != "none" and not live:
+        raise BadInput(f"--show {show} is for cameras and --live; a film is written with --out.")
+    if out is None and not live:
+        raise BadInput("--out is needed: the .mp4 to write.")
+    if out is None and show == "none":
+        raise BadInput("Nobody would see it: --show window or virtual, or --out FILM.mp4.")
+    suffix = "" if out is None else Path(out).suffix.lower()
+    if live and out is not None and suffix not in _VIDEOS:
+        raise BadInput(f"{out} should end in {', '.join(_VIDEOS)}: a camera drives a video.")
+    if out is not None and suffix not in (*_VIDEOS, *_MOTIONS):
+        raise BadInput(
+            f"{out} should end in {', '.join(_VIDEOS)} to be a video, or in "
+            f"{', '.join(_MOTIONS)} to be the motion alone."
+        )
 
 
 def rig_of(avatar: Any) -> Rig:

@@ -7,7 +7,7 @@ from typing import Any
 
 from likeness.captures import open_capture
 from likeness.core.capture import Capture, Sound
-from likeness.core.errors import BadInput, LikenessError, Unsupported
+from likeness.core.errors import BadInput, LikenessError
 from likeness.core.files import only_one
 from likeness.core.runs import finish_run, finished_alike, start_run
 from likeness.core.track_files import read_track
@@ -39,8 +39,6 @@ def open_source(source: str, kept: Path, rig: str, gestures: str = "", fps: floa
     """Anything that drives. A video is tracked into the folder `kept`, once."""
     if source == "gestures":
         return Source("gestures", gestures, fps)
-    if source == "webcam" or source.isdigit():
-        raise Unsupported("A live camera cannot drive an avatar yet. Record a video and give that.")
     path = Path(source)
     suffix = path.suffix.lower()
     if not path.exists():
