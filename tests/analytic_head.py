@@ -68,7 +68,9 @@ def wall(camera: Camera) -> np.ndarray:
     return np.stack([rows, rows, np.full_like(rows, 150)], -1).astype(np.uint8)
 
 
-def analytic_head(count: int = 20, size: int = 32, sound: bool = False) -> tuple[Capture, Track]:
+def analytic_head(
+    count: int = 20, size: int = 32, sound: bool = False, height: int | None = None
+) -> tuple[Capture, Track]:
     """A recording of the ball turning and opening its mouth, and a perfect track of it."""
     rig = clay()
     jaw = rig.shape_names.index("jawOpen")
@@ -80,19 +82,20 @@ def analytic_head(count: int = 20, size: int = 32, sound: bool = False) -> tuple
     heads = rigid(axis_angle_to_matrix(turn), torch.zeros(count, 3))
     expressions = Expression("clay", coefficients, torch.zeros(count, 4, 3), heads)
     pose = torch.tensor([[1.0, 0, 0, 0], [0, -1, 0, -0.04], [0, 0, -1, 0.8], [0, 0, 0, 1]])
-    camera = pinhole(2.6 * size, size, size, pose)
+    tall = height or size
+    camera = pinhole(2.6 * size, size, tall, pose)
     ball = Ball(camera, expressions, jaw)
     cut = count - count // 4
     capture = Capture(
         "ball",
         ball,
         tuple(i / 25 for i in range(count)),
-        (size, size),
+        (size, tall),
         fps=25.0,
         splits=Splits(tuple(range(cut)), test=tuple(range(cut, count))),
         sound=Sound(torch.zeros(count * 320), 8000) if sound else None,
     )
-    cameras = pinhole(torch.full((count,), 2.6 * size), size, size, pose.expand(count, 4, 4))
+    cameras = pinhole(torch.full((count,), 2.6 * size), size, tall, pose.expand(count, 4, 4))
     identity = Identity("clay", torch.zeros(len(rig.identity_names)))
     track = Track(
         cameras, expressions, identity, torch.ones(count), maps=ball, backdrop=wall(camera)

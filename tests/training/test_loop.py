@@ -162,6 +162,31 @@ def test_minutes_end_training_and_stretch_the_schedule(tmp_path):
     assert not (tmp_path / TRAINING).exists()
 
 
+def test_a_training_by_minutes_is_kept_on_its_way_and_its_bar_does_not_run_ahead(
+    tmp_path, monkeypatch
+):
+    class Bar:
+        seconds = 0
+
+        def begin(self, what, total):
+            pass
+
+        def advance(self, by=1, note=""):
+            self.seconds += by
+
+        def end(self):
+            pass
+
+    kept, original = [], loop._checkpoint
+    monkeypatch.setattr(loop, "_SAVE", 0.3)
+    monkeypatch.setattr(loop, "_checkpoint", lambda run, *a: (kept.append(1), original(run, *a)))
+    bar = Bar()
+    with listening(bar):
+        trained(tmp_path, Guessing(), minutes=2.2 / 60, checkpoint_every=10**9)
+    assert 5 <= len(kept) <= 9
+    assert bar.seconds == 2
+
+
 def test_other_settings_start_anew(tmp_path, caplog):
     with pytest.raises(KeyboardInterrupt):
         trained(tmp_path, Guessing(stop_at=9), checkpoint_every=3)

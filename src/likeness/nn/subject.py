@@ -1,6 +1,7 @@
 """What a learned field remembers of its person: rig, identity, rest pose, range of expressions."""
 
 import json
+import logging
 from typing import final
 
 import torch
@@ -13,6 +14,8 @@ from likeness.core.expression import Expression
 from likeness.core.geometry import invert_rigid, matrix_to_axis_angle
 from likeness.core.rig import Identity
 
+_log = logging.getLogger(__name__)
+_FAR = 0.05  # beyond the range of training, from where on it is said
 _PARTS = ("directions", "offsets", "shape_offsets", "modes")
 
 
@@ -44,6 +47,7 @@ class Subject(nn.Module):
         super().__init__()
         self.rig, self.coefficients = rig, expressions.coefficients.shape[-1]
         self.torso = torso
+        self._said = False
         about = json.dumps({"rig": rig, "coefficients": self.coefficients, "torso": torso})
         heads = expressions.world_from_head.reshape(-1, 4, 4)
         bodies = expressions.world_from_torso
@@ -111,7 +115,27 @@ class Subject(nn.Module):
             values = torch.cat([values, torso_motion(expression, self.rest_torso)], -1)
         if not bool(values.isfinite().all()):
             raise Unsupported("An expression holds NaN. Check the track or the driver.")
-        return torch.maximum(torch.minimum(values, self.high), self.low) if clamp else values
+        if not clamp:
+            return values
+        held = torch.maximum(torch.minimum(values, self.high), self.low)
+        self._say_once(values, held)
+        return held
+
+    def _say_once(self, values: Tensor, held: Tensor) -> None:
+        """Warn of the first condition that was clamped by much."""
+        if self._said or not self.low.numel():
+            return
+        beyond = (values - held).abs().reshape(-1, self.width)
+        if float(beyond.max()) <= _FAR:
+            return
+        self._said = True
+        row, which = divmod(int(beyond.argmax()), self.width)
+        _log.warning(
+            "Expressions reach beyond what training showed and are held at its edge (first: number "
+            "%d of %d is %.2f, held at %.2f).", which, self.width,
+            float(values.reshape(-1, self.width)[row, which]),
+            float(held.reshape(-1, self.width)[row, which]),
+        )  # fmt: skip
 
     def reach(self) -> Reach:
         """The bounds of the coefficients; rest is zero, which every rig can be put at."""

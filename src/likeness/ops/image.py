@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from likeness.core.errors import BadInput
-from likeness.ops.twins import pick
+from likeness.ops.twins import one_place, pick
 
 WINDOW = 11
 SIGMA = 1.5
@@ -32,6 +32,11 @@ def l1_dssim(
     `drawn` only.
     """
     _alike(drawn, truth)
+    one_place(drawn, truth, weight)
+    if weight is not None and weight.shape != drawn.shape[:2]:
+        raise BadInput(
+            f"Weights of {tuple(weight.shape)} do not fit pictures of {tuple(drawn.shape)}."
+        )
     twin = pick(_l1_dssim, drawn.device.type)
     return twin(drawn, truth, structure, weight)
 

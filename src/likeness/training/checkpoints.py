@@ -48,16 +48,22 @@ def save_avatar(
 def load_avatar(folder: str | Path, find: Callable[[str], Any], device: str = "cpu") -> Any:
     """The avatar in `folder`; `find` gives the settings class of a method's name."""
     about = about_avatar(folder)
-    settings = settings_from(find(str(about["method"])), about.get("settings") or {})
+    name = str(about["method"])
+    settings = settings_from(find(name), about.get("settings") or {})
+    path = Path(folder) / WEIGHTS
+    return restored(settings, load_tensors(path), path, name).to(device).eval()
+
+
+def restored(method: Any, state: dict[str, Tensor], path: Path, name: str) -> Any:
+    """The avatar out of its tensors; those of another method or size are refused by name."""
     try:
-        avatar = settings.restore(load_tensors(Path(folder) / WEIGHTS))
-    except (RuntimeError, KeyError) as error:  # what torch says of weights that are not its own
+        return method.restore(state)
+    except (KeyError, IndexError, RuntimeError) as error:  # weights that are not its own
         why = " ".join(str(error).split())[:160]
         raise BadInput(
-            f"{folder} was written by another version of the method {about['method']!r}, whose "
-            f"weights this one cannot read ({why}). Fit it again."
+            f"{path} was written by another version of the method {name!r}, or at another size: "
+            f"this one cannot read its weights ({why}). Fit it again, or copy the whole folder."
         ) from error
-    return avatar.to(device).eval()
 
 
 def about_avatar(folder: str | Path) -> dict[str, Any]:
@@ -119,10 +125,8 @@ def load_training(
         raise BadInput(f"{path} is not a training of ours. Delete it to start again.")
     about = json.loads(header["training"])
     prefix = "avatar/"
-    avatar = method.restore(
-        {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    )
-    avatar = avatar.to(device)
+    kept = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    avatar = restored(method, kept, path, type(method).__name__).to(device)
     optimizer = method.optimizer(avatar)
     state: dict[int, dict[str, Any]] = {int(i): dict(v) for i, v in about["plain"].items()}
     for key, value in tensors.items():

@@ -1,7 +1,8 @@
 """Pictures kept in memory up to a limit, so that frames are decoded once when they fit."""
 
+import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from likeness.core.capture import Capture, Pictures, last_fifth
 from likeness.core.errors import BadInput
 from likeness.core.track import Track
 
+_log = logging.getLogger(__name__)
 _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
@@ -69,10 +71,31 @@ class Kept:
         return found
 
 
+def tracked(track: Track, frames: Iterable[int]) -> list[int]:
+    """Those of some frames in which a face was tracked. A frame whose camera, pose or coefficients
+    are no numbers is left out, and said."""
+    expressions = track.expressions
+    told = [track.cameras.camera_from_world, track.cameras.intrinsics, expressions.coefficients]
+    told += [expressions.world_from_head, expressions.world_from_torso, expressions.personal]
+    sound = torch.ones_like(track.confidence, dtype=torch.bool)
+    for values in told:
+        if values is not None and values.shape[0] == len(track):
+            sound &= values.isfinite().flatten(1).all(-1)
+    found = [i for i in frames if i < len(track) and float(track.confidence[i]) > 0]
+    kept = [i for i in found if bool(sound[i])]
+    if len(kept) < len(found):
+        bad = next(i for i in found if not bool(sound[i]))
+        _log.warning(
+            "%d frame(s) are left out: their camera, pose or expression is no number (first: "
+            "frame %d). Track the recording again to use them.", len(found) - len(kept), bad,
+        )  # fmt: skip
+    return kept
+
+
 def trainable_frames(capture: Capture, track: Track) -> list[int]:
     """Frames of the training split in which a face was tracked; at least two."""
     splits = capture.splits or last_fifth(len(capture))
-    frames = [i for i in splits.train if i < len(track) and float(track.confidence[i]) > 0]
+    frames = tracked(track, splits.train)
     if len(frames) < 2:
         raise BadInput(
             f"{capture.name!r} has {len(frames)} tracked training frame(s); an avatar needs at "
@@ -85,7 +108,12 @@ def clean_backdrop(capture: Capture, track: Track) -> Float[Tensor, "H W 3"]:
     """The clean background, float; mid-grey when nobody knows it."""
     for found in (track.backdrop, capture.background):
         if found is not None:
-            return torch.from_numpy(found).float() / 255
+            # in one order of memory, as when a training goes on: kernels differ otherwise
+            return torch.from_numpy(np.ascontiguousarray(found)).float() / 255
+    _log.warning(
+        "Nobody knows the backdrop of %r: it starts as even grey. Run `likeness track`, or put "
+        "background.png into the capture, for a sharper edge.", capture.name,
+    )  # fmt: skip
     return torch.full((track.cameras.height, track.cameras.width, 3), 0.5)
 
 

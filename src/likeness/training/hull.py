@@ -66,18 +66,19 @@ def near_in_depth(
 
     Beside the surface (hair, shoulders) the part of it at about the same height counts.
     """
-    kept = torch.zeros(len(points), dtype=torch.bool)
     low = surface[:, 2].amin() - _BEHIND
     scale = points.new_tensor([1.0, 2.0])  # the same height counts for more than the same side
     flat = surface[:, :2] * scale
-    for rows in torch.arange(len(points)).split(1 << 15):
-        part = points[rows]
-        away = torch.cdist(part[:, :2] * scale, flat)
+    # places behind each other share their answer, and on a grid most are
+    columns, which = torch.unique(points[:, :2], dim=0, return_inverse=True)
+    fronts = []
+    for part in columns.split(1 << 12):
+        away = torch.cdist(part * scale, flat)
         close = away < away.amin(-1, keepdim=True) + _BESIDE
-        front = torch.where(close, surface[:, 2], -torch.inf).amax(-1)
-        before = torch.where(part[:, 1] < _COLLAR, _DRESSED, _BEFORE)
-        kept[rows] = (part[:, 2] < front + before) & (part[:, 2] > low)
-    return kept
+        fronts.append(torch.where(close, surface[:, 2], -torch.inf).amax(-1))
+    front = torch.cat(fronts)[which]
+    before = torch.where(points[:, 1] < _COLLAR, _DRESSED, _BEFORE)
+    return (points[:, 2] < front + before) & (points[:, 2] > low)
 
 
 def grown(mask: Bool[Tensor, "H W"]) -> Bool[Tensor, "H W"]:

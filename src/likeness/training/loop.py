@@ -26,6 +26,7 @@ from likeness.training.distributed import average_gradients, rank, world_size
 
 _log = logging.getLogger(__name__)
 _REPLAN = 100  # steps between new estimates of how many fit into the minutes
+_SAVE = 60.0  # seconds of a training by minutes after which it is kept, few steps or many
 _FIRST_LIVE = 5.0  # seconds until the first live picture
 
 Look = Callable[[Any, int], dict[str, float | Tensor]]
@@ -106,6 +107,7 @@ def train(
             bar.advance(run.step if plan.minutes is None else int(run.seconds))
         while not _over(run, plan):
             _round(run, plan, capture, track, device, bar, log, look, live)
+            _sound(run)
             if rank() == 0:
                 _checkpoint(run, plan, name, folder, capture.consent)
                 log.write()
@@ -170,15 +172,16 @@ def _round(
     was killed sees the same ones."""
     views: Iterator[Any] = run.method.batches(capture, track, run.generator)
     run.avatar.train()
-    told = 0.0
+    told, began = float(int(run.seconds)), run.seconds
     for _ in range(plan.checkpoint_every):
-        if _over(run, plan):
+        if _over(run, plan) or (plan.minutes is not None and run.seconds >= began + _SAVE):
             break
         started = time.perf_counter()
         view = _moved(next(views), device)
         losses = _step(run, plan, view, device)
+        if run.step:  # the first step may compile kernels, once per machine: no training time
+            run.seconds += time.perf_counter() - started
         run.step += 1
-        run.seconds += time.perf_counter() - started
         if plan.minutes is not None and run.step % _REPLAN == 0:
             _replan(run, plan)
         told = _tell(run, plan, losses, bar, log, told)
@@ -268,6 +271,16 @@ def memory() -> int:
     """Bytes this process has held at most."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+def _sound(run: _Run) -> None:
+    """Stop before a checkpoint would replace a good one with parameters that are no numbers."""
+    for name, value in run.avatar.named_parameters():
+        if not bool(torch.isfinite(value).all()):
+            raise LikenessError(
+                f"Training went wrong by step {run.step}: {name} holds NaN or infinity. The last "
+                "checkpoint is kept. Check the track for wrong frames, or lower the rates."
+            )
 
 
 def _checkpoint(run: _Run, plan: Plan, name: str, folder: Path, consent: str | None) -> None:

@@ -18,7 +18,7 @@ from likeness.core.track_files import read_track
 from likeness.methods import METHODS
 from likeness.ops.backdrop import seen_behind
 from likeness.training.checkpoints import load_avatar
-from likeness.training.frames import Kept
+from likeness.training.frames import Kept, tracked
 
 _log = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ def split_of(capture: Capture, split: str) -> tuple[int, ...]:
 
 def held_out(capture: Capture, track: Track, split: str = "test") -> list[int]:
     """Frames of a split in which a face was tracked."""
-    frames = [i for i in split_of(capture, split) if float(track.confidence[i]) > 0]
+    frames = tracked(track, split_of(capture, split))
     if not frames:
         raise BadInput(
             f"The {split} split of {capture.name!r} has no tracked frame. Choose another --split."

@@ -25,6 +25,7 @@ HALF = 0.06
 """Half the cube, in the method's own unit."""
 _NEAR = 0.05  # rays start here at the earliest, in that unit
 _BLOCK = 16384  # rays drawn at a time
+_FIRST = 10  # samples of a ray that are measured before it is asked whether light is left
 _ROUND = 16  # samples of a ray before those that see nothing more are left out
 
 
@@ -207,9 +208,19 @@ class BlendAvatar(nn.Module):
         self, points: Tensor, blend: Tensor, head: Tensor, walked: Samples
     ) -> tuple[Tensor, Tensor]:
         """Which samples any light reaches, and where each ray's begin among them. The others count
-        nothing and pass no gradient, so nothing is lost by leaving them out."""
-        density, _ = self.field.measure(points, blend, head)
-        thickness = (density * walked.step).double()
+        nothing and pass no gradient, so nothing is lost by leaving them out. What lies deep along
+        a ray is measured only where the first few samples leave light."""
+        thickness = torch.zeros(len(points), dtype=torch.float64, device=points.device)
+
+        def look_at(rows: Tensor) -> None:
+            density, _ = self.field.measure(points[rows], blend, head[rows])
+            thickness[rows] = (density * walked.step[rows]).double()
+
+        slot = torch.arange(len(points), device=points.device) - walked.offsets[walked.ray]
+        look_at((slot < _FIRST).nonzero()[:, 0])
+        met = torch.bincount(walked.ray, thickness, len(walked.offsets) - 1)
+        left = torch.exp(-met) >= self.walk.floor
+        look_at(((slot >= _FIRST) & left[walked.ray]).nonzero()[:, 0])
         before = thickness.cumsum(0) - thickness
         first = before[walked.offsets[:-1].clamp(max=max(len(before) - 1, 0))[walked.ray]]
         lit = (torch.exp(first - before) >= self.walk.floor).nonzero()[:, 0]
