@@ -4,15 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from likeness.core.camera import pinhole
-from likeness.core.errors import Unsupported
+from likeness.core.errors import BadInput
 from likeness.core.geometry import look_at
+from likeness.ops.harmonics import splat_colour
 from likeness.ops.splats import (
     Projected,
     _project_splats,
     _rasterise_splats,
     project_splats,
     rasterise_splats,
-    splat_colour,
 )
 
 
@@ -176,11 +176,52 @@ def test_half_precision_inputs_are_drawn_in_float32_and_come_back_as_given():
     torch.testing.assert_close(half.float(), whole, atol=5e-3, rtol=0)
 
 
-def test_a_batch_of_cameras_is_refused_with_advice():
-    view = camera()
-    many = type(view)(view.intrinsics.expand(2, 3, 3), view.camera_from_world.expand(2, 4, 4), 9, 9)
-    with pytest.raises(Unsupported, match="one camera at a time"):
-        project_splats(*scene(3)[:3], many)
+def test_a_batch_of_views_is_each_view_by_itself():
+    means, rotation, scale, features, opacity = scene(40)
+    poses = torch.stack(
+        [
+            look_at(torch.tensor([x, 0.1, 0.6]), torch.zeros(3), torch.tensor([0.0, 1.0, 0.0]))
+            for x in (-0.2, 0.0, 0.3)
+        ]
+    )
+    one = camera(21, 17)
+    many = type(one)(one.intrinsics.expand(3, 3, 3), poses, 21, 17)
+    f = features.clone().requires_grad_()
+    projected = project_splats(means, rotation, scale, many)
+    own = opacity * torch.tensor([1.0, 0.5, 0.25])[:, None]
+    picture, alpha = rasterise_splats(projected, f, own, 21, 17)
+    assert picture.shape == (3, 17, 21, 3)
+    picture.sum().backward()
+    total = 0
+    for i in range(3):
+        g = features.clone().requires_grad_()
+        single = type(one)(one.intrinsics, poses[i], 21, 17)
+        alone = rasterise_splats(project_splats(means, rotation, scale, single), g, own[i], 21, 17)
+        assert torch.equal(picture[i], alone[0])
+        assert torch.equal(alpha[i], alone[1])
+        alone[0].sum().backward()
+        total = total + g.grad
+    torch.testing.assert_close(f.grad, total)
+
+
+@pytest.mark.parametrize(("count", "degree"), [(0, 3), (1, 0), (33, 1), (7, 4), (50, 3)])
+def test_fast_harmonic_colour_agrees_in_values_and_gradients(count, degree):
+    g = torch.Generator().manual_seed(degree)
+    harmonics = torch.randn(count, (degree + 1) ** 2, 3, generator=g)
+    directions = torch.nn.functional.normalize(torch.randn(count, 3, generator=g), dim=-1)
+    results = []
+    for dtype in (torch.float64, torch.float32):
+        h, d = (x.to(dtype).clone().requires_grad_() for x in (harmonics, directions))
+        colour = splat_colour(h, d)
+        (colour * torch.linspace(-1, 2, colour.numel()).view_as(colour).to(dtype)).sum().backward()
+        results.append([colour, h.grad, d.grad])
+    assert_alike(*results, 1e-5)
+    assert count < 5 or (results[1][0] == 0).any()  # some colours are cut off at black
+
+
+def test_harmonics_of_no_whole_degree_are_refused():
+    with pytest.raises(BadInput, match="no whole degree"):
+        splat_colour(torch.zeros(2, 5, 3), torch.zeros(2, 3))
 
 
 def test_constant_harmonics_have_one_colour_from_everywhere():

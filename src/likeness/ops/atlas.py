@@ -3,13 +3,15 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from likeness.ops.twins import pick
+from likeness.ops.twins import one_place, pick, within
 
 
 def draw_cells(
     table: Float[Tensor, "M C"], cells: Int[Tensor, "N 4"], weights: Float[Tensor, "N 4"]
 ) -> Float[Tensor, "N C"]:
     """For each of N places the weighted sum of its four cells. Gradients reach the table."""
+    one_place(table, cells, weights)
+    within(cells, table.shape[0], "cells")
     return pick(_draw_cells, table.device.type)(table, cells, weights)
 
 

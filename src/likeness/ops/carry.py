@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from likeness.core.geometry import matrix_to_quaternion, quaternion_multiply
-from likeness.ops.twins import pick
+from likeness.ops.twins import one_place, pick, within
 
 
 def carry(
@@ -24,6 +24,8 @@ def carry(
     rotations pass them to `rotations` only. A degenerate triangle (height under 1e-5 of its
     sides) has the axes of the world.
     """
+    one_place(vertices, corners, weights, offsets, rotations)
+    within(corners, vertices.shape[0], "vertices")
     twin = pick(_carry, vertices.device.type)
     return twin(vertices, corners, weights, offsets, rotations)
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from likeness.core.errors import BadInput
-from likeness.ops.twins import pick
+from likeness.ops.twins import one_place, pick
 
 ROWS = 8192
 """Rows worked on at a time on a CPU, so that a layer's output is still in cache for the next."""
@@ -39,6 +39,7 @@ def dense_layers(
         raise BadInput(
             f"The input is {x.dtype} but the weights are {weights[0].dtype}. Convert one of them."
         )
+    one_place(x, *weights, *(biases or ()))
     rows = x.reshape(-1, x.shape[-1])
     twin = pick(_dense_layers, x.device.type)
     return twin(rows, weights, biases, slope).reshape(*x.shape[:-1], weights[-1].shape[0])

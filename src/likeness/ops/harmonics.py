@@ -1,10 +1,13 @@
 """Real spherical harmonics, in the order and with the signs that 3DGS and instant-ngp share."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from likeness.core.errors import BadInput
+from likeness.ops.twins import one_place, pick
 
 _C0 = 0.28209479177387814
 _C1 = 0.4886025119029199
@@ -70,3 +73,25 @@ def _fourth(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
         -b * x * z * (xx - 3 * yy),
         g * (xx * (xx - 3 * yy) - yy * (3 * xx - yy)),
     ]
+
+
+def splat_colour(
+    harmonics: Float[Tensor, "N H 3"], directions: Float[Tensor, "N 3"]
+) -> Float[Tensor, "N 3"]:
+    """Colour seen along unit `directions` (from the camera to the splat); never below 0.
+
+    Harmonics of degree 0 to 4 (`H` is 1, 4, 9, 16 or 25), in the convention of 3D Gaussian
+    splatting: the constant term is offset by one half.
+    """
+    one_place(harmonics, directions)
+    degree = math.isqrt(harmonics.shape[1]) - 1
+    if (degree + 1) ** 2 != harmonics.shape[1] or not 0 <= degree <= 4:
+        raise BadInput(
+            f"{harmonics.shape[1]} harmonics per splat are no whole degree. Use 1, 4, 9, 16 or 25."
+        )
+    return pick(_splat_colour, harmonics.device.type)(harmonics, directions, degree)
+
+
+def _splat_colour(harmonics: Tensor, directions: Tensor, degree: int) -> Tensor:
+    basis = spherical_harmonics(directions, degree)
+    return ((basis[..., None] * harmonics).sum(1) + 0.5).clamp(min=0)

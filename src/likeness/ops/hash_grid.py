@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from likeness.core.errors import BadInput
-from likeness.ops.twins import pick
+from likeness.ops.twins import one_place, pick
 
 PRIMES = (1, 2654435761, 805459861)
 
@@ -192,10 +192,7 @@ def _check(points: Tensor, tables: Tensor, layout: HashLayout, which: Tensor | N
             f"This layout has {wanted[0]} entries of {wanted[1]} features; the tables have "
             f"{tuple(tables.shape[1:])}. Make tables for the layout they are read with."
         )
-    if points.device != tables.device:
-        raise BadInput(
-            f"Points are on {points.device} but tables on {tables.device}. Move one to the other."
-        )
+    one_place(points, tables, which)
     if which is not None and which.numel():
         _check_which(which, tables.shape[0])
 

@@ -7,5 +7,7 @@ sees the undecorated signature counts a list of unknown length as all of them.
 from typing import Any
 
 import numba
+import numba.core.extending
 
 njit: Any = numba.njit
+intrinsic: Any = numba.core.extending.intrinsic

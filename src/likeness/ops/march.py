@@ -8,7 +8,10 @@ from torch import Generator, Tensor
 
 from likeness.core.errors import BadInput
 from likeness.ops.rays import uniform
-from likeness.ops.twins import pick
+from likeness.ops.twins import one_place, pick
+
+_FARTHEST = 2**20
+"""Least steps a ray may go: one that is told to walk for ever comes to an end too."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +66,18 @@ def march(
     vertex. In an empty place whole steps are taken until the ray passes the next vertex plane
     (as NeRFBlendShape does: a skip may overshoot by half a cell). With jitter, numbers in [0,
     1) used in turn by the samples of a ray, each step is scaled by twice the number. A ray
-    without a finite stretch has no samples, and one goes no farther than where a step is lost
-    to rounding. Computed in float64, so that every device stops at the same places; nothing is
-    differentiated.
+    without a finite stretch has no samples, and one goes no farther than a million of its least
+    steps, or where a step is lost to rounding. Computed in float64, so that every device stops
+    at the same places; nothing is differentiated.
     """
     if min(occupied.shape) < 2:
         raise BadInput(f"An occupancy grid needs 2 vertices per axis; it has {occupied.shape}.")
     if jitter is not None and jitter.shape[1] == 0:
         raise BadInput("Jitter needs at least one number per ray; it has none.")
+    one_place(origins, directions, near, far, occupied, box, jitter)
     start, stop = near.detach().double(), far.detach().double()
     stop = torch.where(torch.isfinite(start) & torch.isfinite(stop), stop, -torch.inf)
+    stop = torch.minimum(stop, start + _FARTHEST * stride.least)
     twin = pick(_march, origins.device.type)
     t, step, counts, end = twin(
         origins.detach().double(),

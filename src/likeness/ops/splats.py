@@ -5,15 +5,16 @@ screen carry the gradient that growth listens to.
 """
 
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from likeness.core.camera import Camera
-from likeness.core.errors import Unsupported
+from likeness.core.errors import BadInput
 from likeness.core.geometry import quaternion_to_matrix
-from likeness.ops.twins import pick
+from likeness.ops.twins import one_place, pick
 
 NEAR = 0.01  # metres; nearer splats are not drawn
 DILATION = 0.3  # square pixels added to every splat, so that none slips between pixels
@@ -31,10 +32,10 @@ class Projected:
     dilation would brighten the splat; multiply the opacity by it to draw antialiased.
     """
 
-    xy: Float[Tensor, "N 2"]
-    depth: Float[Tensor, " N"]
-    conic: Float[Tensor, "N 3"]
-    compensation: Float[Tensor, " N"]
+    xy: Float[Tensor, "*b N 2"]
+    depth: Float[Tensor, "*b N"]
+    conic: Float[Tensor, "*b N 3"]
+    compensation: Float[Tensor, "*b N"]
 
 
 def project_splats(
@@ -47,15 +48,22 @@ def project_splats(
 
     `rotation` is wxyz of any length but zero, `scale` standard deviations in metres. The
     perspective is linearised at each mean (at most a little outside the picture). Gradients reach
-    means, rotation, scale, and the camera.
+    means, rotation, scale, and the camera. A batch of cameras gives a batch of projections.
     """
-    if camera.camera_from_world.dim() != 2:
-        raise Unsupported("Splats are projected for one camera at a time; take one of the batch.")
     k, pose = camera.intrinsics, camera.camera_from_world
+    one_place(means, rotation, scale, k, pose)
     twin = pick(_project_splats, means.device.type)
     if (k.requires_grad or pose.requires_grad) and torch.is_grad_enabled():
         twin = _project_splats
-    return Projected(*twin(means, rotation, scale, k, pose, camera.width, camera.height))
+    batch = pose.shape[:-2]
+    size = (camera.width, camera.height)
+    if not batch:
+        return Projected(*twin(means, rotation, scale, k, pose, *size))
+    if not prod(batch):
+        raise BadInput(f"There is no camera in a batch of {tuple(batch)}.")
+    views = zip(k.reshape(-1, 3, 3), pose.reshape(-1, 4, 4))
+    found = [twin(means, rotation, scale, *view, *size) for view in views]
+    return Projected(*(torch.stack(x).reshape(*batch, *x[0].shape) for x in zip(*found)))
 
 
 def _project_splats(
@@ -106,18 +114,29 @@ def _project_splats(
 
 def rasterise_splats(
     projected: Projected,
-    features: Float[Tensor, "N C"],
-    opacity: Float[Tensor, " N"],
+    features: Float[Tensor, "*#b N C"],
+    opacity: Float[Tensor, "*#b N"],
     width: int,
     height: int,
-) -> tuple[Float[Tensor, "H W C"], Float[Tensor, "H W"]]:
+) -> tuple[Float[Tensor, "*b H W C"], Float[Tensor, "*b H W"]]:
     """Blend features front to back. Returns premultiplied features and alpha.
 
     A splat counts where its alpha is at least 1/255, never with more than 0.99, and a pixel ends
-    when less than 1e-4 shines through. Splats of equal depth blend in the order given.
+    when less than 1e-4 shines through. Splats of equal depth blend in the order given. Of a batch
+    of projections, all views may share features and opacity, or each have its own.
     """
+    xy, depth, conic = projected.xy, projected.depth, projected.conic
+    one_place(xy, depth, conic, features, opacity)
     twin = pick(_rasterise_splats, features.device.type)
-    return twin(projected.xy, projected.depth, projected.conic, features, opacity, width, height)
+    if xy.dim() == 2:
+        return twin(xy, depth, conic, features, opacity, width, height)
+    batch, (count, channels) = xy.shape[:-2], features.shape[-2:]
+    features = features.expand(*batch, count, channels)
+    parts = (xy, depth, conic, features, opacity.expand(*batch, count))
+    flat = (x.flatten(0, len(batch) - 1) for x in parts)
+    views = [twin(a, b, c, d, e, width, height) for a, b, c, d, e in zip(*flat)]
+    picture, alpha = (torch.stack(x) for x in zip(*views))
+    return picture.reshape(*batch, height, width, channels), alpha.reshape(*batch, height, width)
 
 
 def _rasterise_splats(
@@ -147,39 +166,3 @@ def _rasterise_splats(
     alive = (after >= LEAST_LIGHT).to(alpha.dtype).cumprod(-1)
     weights = before * alpha * alive
     return weights @ features, weights.sum(-1)
-
-
-def splat_colour(
-    harmonics: Float[Tensor, "N H 3"], directions: Float[Tensor, "N 3"]
-) -> Float[Tensor, "N 3"]:
-    """Colour seen along unit `directions` (from the camera to the splat); never below 0.
-
-    Real spherical harmonics of degree 0 to 3 in the convention of 3D Gaussian splatting: the
-    constant term is offset by one half.
-    """
-    x, y, z = directions.unbind(-1)
-    terms = [torch.full_like(x, 0.28209479177387814)]
-    if harmonics.shape[1] > 1:
-        terms += [-0.4886025119029199 * y, 0.4886025119029199 * z, -0.4886025119029199 * x]
-    if harmonics.shape[1] > 4:
-        xx, yy, zz = x * x, y * y, z * z
-        terms += [
-            1.0925484305920792 * x * y,
-            -1.0925484305920792 * y * z,
-            0.31539156525252005 * (2 * zz - xx - yy),
-            -1.0925484305920792 * x * z,
-            0.5462742152960396 * (xx - yy),
-        ]
-    if harmonics.shape[1] > 9:
-        xx, yy, zz = x * x, y * y, z * z
-        terms += [
-            -0.5900435899266435 * y * (3 * xx - yy),
-            2.890611442640554 * x * y * z,
-            -0.4570457994644658 * y * (4 * zz - xx - yy),
-            0.3731763325901154 * z * (2 * zz - 3 * xx - 3 * yy),
-            -0.4570457994644658 * x * (4 * zz - xx - yy),
-            1.445305721320277 * z * (xx - yy),
-            -0.5900435899266435 * x * (xx - 3 * yy),
-        ]
-    basis = torch.stack(terms, -1)
-    return ((basis[..., None] * harmonics).sum(1) + 0.5).clamp(min=0)

@@ -16,92 +16,96 @@ from torch import Tensor
 
 from likeness.ops import splats_project_cpu
 from likeness.ops.jit import njit
+from likeness.ops.lanes import (
+    LANES,
+    added,
+    exponential,
+    higher,
+    load,
+    lower,
+    prefetch,
+    steps,
+    store,
+    where_least,
+)
 from likeness.ops.splats import DILATION, NEAR, WIDE
 from likeness.ops.twins import match_threads
 
 TILE = 16
-LANES = 8
 _PIXELS = TILE * TILE
 _FAST = {"contract", "nsz", "arcp", "nnan", "ninf"}
 _MOMENTS = 6
-_LIGHT = 3 * LANES  # offsets into a worker's scratch array
-_END = _REST = _LIGHT + _PIXELS
+_HEAD = 11  # numbers of a packed splat before its features
+_LINE = 16  # numbers that come from memory together; a splat begins a line
+_AHEAD = 6  # splats that are asked for before their turn: they lie all over memory
+_END = _REST = _PIXELS  # offsets into a worker's scratch array, which light left begins
 _OUT = _ALPHA = _REST + _PIXELS
 _GRAD = _ALPHA + _PIXELS
 
 f32 = np.float32
 
 
-@njit(inline="always", error_model="numpy", fastmath=_FAST)
-def _exp(x):
-    """exp of x in [-80, 0] to about 3e-7, without a library call, so that loops vectorise."""
-    y = x * f32(1.4426950408889634)
-    n = np.floor(y)
-    f = y - n
-    p = f32(1.8775767e-3)
-    p = p * f + f32(8.9893397e-3)
-    p = p * f + f32(5.5826318e-2)
-    p = p * f + f32(2.4015361e-1)
-    p = p * f + f32(6.9315308e-1)
-    p = p * f + f32(9.9999994e-1)
-    return p * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
-
-
 @njit(cache=True, error_model="numpy")
-def _bin(xy, depth, conic, features, opacity, width, height, order, packed, reach, slot, starts):
-    """Depth order, packed splats, and per tile how many touch it; returns the number of pairs.
-
-    `reach` gets each kept splat's tile rectangle, `slot[k]` where its own entries begin.
-    """
-    count, channels = xy.shape[0], features.shape[1]
-    keys = np.empty(count, np.uint32)
+def _order(depth, features, opacity):
+    """Splats that can be drawn, nearest first."""
+    count, channels = features.shape
+    keys, order = np.empty(count, np.uint32), np.empty(count, np.int64)
     kept = 0
     for i in range(count):
-        o = opacity[i]
-        if not (depth[i] > f32(0) and o >= f32(1 / 255) and np.isfinite(o)):
-            continue
-        fine = True
+        fine = depth[i] > f32(0) and opacity[i] >= f32(1 / 255) and np.isfinite(opacity[i])
         for c in range(channels):
             fine = fine and np.isfinite(features[i, c])
-        if fine:
-            order[kept] = i
-            keys[kept] = np.float32(depth[i]).view(np.uint32)
-            kept += 1
-    order = _radix(keys[:kept], order[:kept])
-    columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
-    total, last = 0, 0
-    for j in range(kept):
+        order[kept], keys[kept] = i, np.float32(depth[i]).view(np.uint32)
+        kept += fine
+    return _radix(keys[:kept], order[:kept])
+
+
+@njit(parallel=True, cache=True, error_model="numpy")
+def _pack(order, xy, conic, features, opacity, width, height, packed, reach):
+    """Splats in order, with what `_rows` and `_groups` need, and the box of pixels of each;
+    empty where it is not seen."""
+    channels = features.shape[1]
+    for j in nb.prange(order.shape[0]):
         i = order[j]
-        a, b, c, o = conic[i, 0], conic[i, 1], conic[i, 2], opacity[i]
+        x, y, o = xy[i, 0], xy[i, 1], opacity[i]
+        a, b, c = conic[i, 0], conic[i, 1], conic[i, 2]
         determinant = a * c - b * b
-        t = f32(2) * np.log(f32(255) * o)
-        rx, ry = np.sqrt(t * c / determinant), np.sqrt(t * a / determinant)
-        x, y = xy[i, 0], xy[i, 1]
+        # A hundredth more than where alpha falls below 1/255, so that rounding here never drops a
+        # pixel that the test of alpha would keep.
+        level = f32(2.01) * np.log(f32(255) * o) + f32(0.01)
+        rx, ry = np.sqrt(level * c / determinant), np.sqrt(level * a / determinant)
+        reach[j, 0], reach[j, 1], reach[j, 2], reach[j, 3] = 0, -1, 0, -1
         if not (np.isfinite(rx) and np.isfinite(ry) and determinant > f32(0)):
             continue
         # pixel centres within [x - rx, x + rx]
-        x0 = max(0, int(np.ceil(max(x - rx, f32(-1)) - f32(0.5))))
-        x1 = min(width - 1, int(np.floor(min(x + rx, f32(width + 1)) - f32(0.5))))
-        y0 = max(0, int(np.ceil(max(y - ry, f32(-1)) - f32(0.5))))
-        y1 = min(height - 1, int(np.floor(min(y + ry, f32(height + 1)) - f32(0.5))))
-        if x0 > x1 or y0 > y1:
-            continue
-        packed[last, 0], packed[last, 1] = x, y
-        packed[last, 2], packed[last, 3], packed[last, 4] = a, b, c
-        packed[last, 5] = o
+        reach[j, 0] = max(0, int(np.ceil(max(x - rx, f32(-1)) - f32(0.5))))
+        reach[j, 1] = min(width - 1, int(np.floor(min(x + rx, f32(width + 1)) - f32(0.5))))
+        reach[j, 2] = max(0, int(np.ceil(max(y - ry, f32(-1)) - f32(0.5))))
+        reach[j, 3] = min(height - 1, int(np.floor(min(y + ry, f32(height + 1)) - f32(0.5))))
+        packed[j, 0], packed[j, 1], packed[j, 5] = x, y, o
+        packed[j, 2], packed[j, 3], packed[j, 4] = a, b, c
+        packed[j, 6], packed[j, 7] = ry * b / a, b / c
+        packed[j, 8], packed[j, 9], packed[j, 10] = level / c, determinant / (c * c), rx
         for k in range(channels):
-            packed[last, 6 + k] = features[i, k]
-        reach[last, 0], reach[last, 1], reach[last, 2], reach[last, 3] = x0, x1, y0, y1
-        order[last] = i
-        slot[last] = total
-        for ty in range(y0 // TILE, y1 // TILE + 1):
-            for tx in range(x0 // TILE, x1 // TILE + 1):
+            packed[j, _HEAD + k] = features[i, k]
+
+
+@njit(cache=True, error_model="numpy")
+def _count(reach, columns, slot, starts):
+    """Where each splat's own entries begin, and each tile's list; returns the number of pairs."""
+    total = 0
+    for j in range(reach.shape[0]):
+        slot[j] = total
+        if reach[j, 0] > reach[j, 1]:
+            continue
+        for ty in range(reach[j, 2] // TILE, reach[j, 3] // TILE + 1):
+            for tx in range(reach[j, 0] // TILE, reach[j, 1] // TILE + 1):
                 starts[ty * columns + tx + 1] += 1
                 total += 1
-        last += 1
-    for tile in range(rows * columns):
+    slot[reach.shape[0]] = total
+    for tile in range(starts.shape[0] - 1):
         starts[tile + 1] += starts[tile]
-    return last, total, order
+    return total
 
 
 @njit(cache=True, error_model="numpy")
@@ -132,10 +136,12 @@ def _radix(keys, values):
 
 
 @njit(cache=True, error_model="numpy")
-def _deal(reach, slot, count, columns, starts, cursor, lists, slots):
+def _deal(reach, slot, columns, starts, cursor, lists, slots):
     """Fill the tiles' lists in depth order; `slots` says where a pair's sums go."""
-    for k in range(count):
+    for k in range(reach.shape[0]):
         at = slot[k]
+        if reach[k, 0] > reach[k, 1]:
+            continue
         for ty in range(reach[k, 2] // TILE, reach[k, 3] // TILE + 1):
             for tx in range(reach[k, 0] // TILE, reach[k, 1] // TILE + 1):
                 tile = ty * columns + tx
@@ -147,166 +153,174 @@ def _deal(reach, slot, count, columns, starts, cursor, lists, slots):
 
 
 @njit(inline="always", error_model="numpy", fastmath=_FAST)
-def _window(reach, k, left, top):
-    """The rows and the groups of 8 pixels of a tile that a splat reaches."""
-    g0 = max(reach[k, 0] - left, 0) >> 3
-    g1 = min(reach[k, 1] - left, TILE - 1) >> 3
-    y0, y1 = max(reach[k, 2] - top, 0), min(reach[k, 3] - top, TILE - 1)
-    return g0, g1, y0, y1
+def _groups(packed, k, left):
+    """The first and last group of 8 columns of a tile that a splat reaches."""
+    middle, reach = packed[k, 0] - f32(0.5) - f32(left), packed[k, 10]
+    first = np.ceil(max(min(middle - reach, f32(TILE)), f32(0)))
+    last = np.floor(max(min(middle + reach, f32(TILE - 1)), f32(-1)))
+    return np.int32(first) >> 3, np.int32(last) >> 3
+
+
+@njit(inline="always", error_model="numpy", fastmath=_FAST)
+def _rows(packed, k, left, top):
+    """The first and last row of a tile that a splat reaches in 8 columns from `left` on.
+
+    An ellipse is highest (and lowest) at `peak` from its middle, or at the nearest of the columns;
+    at dx its border is at -tilt dx plus and minus sqrt(tall - wide dx^2).
+    """
+    peak, tilt, tall, wide = packed[k, 6], packed[k, 7], packed[k, 8], packed[k, 9]
+    first = f32(left) + f32(0.5) - packed[k, 0]
+    last = first + f32(LANES - 1)
+    below, above = min(max(-peak, first), last), min(max(peak, first), last)
+    low = -tilt * above - np.sqrt(max(tall - wide * above * above, f32(0)))
+    high = -tilt * below + np.sqrt(max(tall - wide * below * below, f32(0)))
+    middle = packed[k, 1] - f32(0.5) - f32(top)
+    start = np.ceil(max(min(middle + low, f32(TILE)), f32(0)))
+    end = np.floor(max(min(middle + high, f32(TILE - 1)), f32(-1)))
+    return np.int32(start), np.int32(end)
 
 
 @njit(inline="always", error_model="numpy", fastmath=_FAST)
 def _finished(b):
     """Whether no pixel of a tile lets light through any more."""
-    most = f32(0)
-    for j in range(_LIGHT, _LIGHT + _PIXELS):
-        most = max(most, b[j])
-    return most == f32(0)
+    most = load(b, 0)
+    for j in range(1, _PIXELS // LANES):
+        most = higher(most, load(b, j * LANES))
+    return added(most) == f32(0)
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
-def _forward(packed, reach, starts, lists, width, height, channels, picture, light, workers):
+def _forward(packed, starts, lists, width, height, channels, picture, light, workers):
     columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     for worker in nb.prange(workers):
-        # One scratch array: per-lane weights, light left, light at the end, then features.
+        # One scratch array: light left, light at the end, then features.
         b = np.empty(_OUT + channels * _PIXELS, np.float32)
         for tile in range(worker, rows * columns, workers):
             left, top = (tile % columns) * TILE, (tile // columns) * TILE
-            b[_LIGHT : _LIGHT + 2 * _PIXELS] = f32(1)
+            b[: 2 * _PIXELS] = f32(1)
             b[_OUT:] = f32(0)
             for at in range(starts[tile], starts[tile + 1]):
                 if (at - starts[tile]) & 15 == 15 and _finished(b):
                     break
                 k = lists[at]
-                g0, g1, y0, y1 = _window(reach, k, left, top)
+                prefetch(packed, np.int64(lists[min(at + _AHEAD, starts[tile + 1] - 1)]))
                 px, py = packed[k, 0], packed[k, 1]
                 ca, cb, cc, o = packed[k, 2], packed[k, 3], packed[k, 4], packed[k, 5]
-                for y in range(y0, y1 + 1):
-                    dy = f32(top + y) + f32(0.5) - py
-                    row = f32(-0.5) * cc * dy * dy
-                    slope = cb * dy
-                    for g in range(g0, g1 + 1):
+                g0, g1 = _groups(packed, k, left)
+                for g in range(g0, g1 + 1):
+                    r0, r1 = _rows(packed, k, left + (g << 3), top)
+                    dx = steps(f32(left + (g << 3)) + f32(0.5) - px)
+                    across, lean = f32(-0.5) * ca * dx * dx, cb * dx
+                    for y in range(r0, r1 + 1):
+                        dy = f32(top + y) + f32(0.5) - py
                         base = ((y & 15) << 4) + ((g & 1) << 3)
-                        x0 = f32(left + (g << 3)) + f32(0.5) - px
-                        for i in range(LANES):
-                            dx = x0 + f32(i)
-                            power = row - (f32(0.5) * ca * dx + slope) * dx
-                            power = max(min(power, f32(0)), f32(-20))
-                            a = min(o * _exp(power), f32(0.99))
-                            a = a if a >= f32(1 / 255) else f32(0)
-                            t = b[_LIGHT + base + i]
-                            tn = t * (f32(1) - a)
-                            live = f32(1) if tn >= f32(1e-4) else f32(0)
-                            weight = live * t * a
-                            b[i] = weight
-                            b[_LIGHT + base + i] = live * tn
-                            b[_END + base + i] -= weight
+                        power = across - dy * (lean + f32(0.5) * cc * dy)
+                        a = o * exponential(higher(lower(power, f32(0)), f32(-20)))
+                        a = where_least(a, f32(1 / 255), lower(a, f32(0.99)))
+                        t = load(b, base)
+                        left_over = t - t * a
+                        weight = where_least(left_over, f32(1e-4), t * a)
+                        store(b, base, where_least(left_over, f32(1e-4), left_over))
+                        store(b, _END + base, load(b, _END + base) - weight)
                         for c in range(channels):
-                            colour = packed[k, 6 + c]
-                            for i in range(LANES):
-                                b[_OUT + (c << 8) + base + i] += b[i] * colour
+                            to = _OUT + (c << 8) + base
+                            store(b, to, load(b, to) + weight * packed[k, _HEAD + c])
+            across_tile = min(TILE, width - left)
             for y in range(min(TILE, height - top)):
-                for x in range(min(TILE, width - left)):
-                    j = (y << 4) + x
-                    light[top + y, left + x] = b[_END + j]
-                    for c in range(channels):
-                        picture[top + y, left + x, c] = b[_OUT + (c << 8) + j]
+                for x in range(across_tile):
+                    light[top + y, left + x] = b[_END + (y << 4) + x]
+                for c in range(channels):
+                    for x in range(across_tile):
+                        picture[c, top + y, left + x] = b[_OUT + (c << 8) + (y << 4) + x]
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _backward(
-    packed, reach, starts, lists, slots, width, height, channels, d_picture, d_alpha, total, part,
+    packed, starts, lists, slots, width, height, channels, d_picture, d_alpha, total, part,
     workers,
 ):  # fmt: skip
     """`total` [H, W] is each pixel's gradient times its colour and alpha; sums go to `part`."""
     columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
-    sums = _MOMENTS + channels
     for worker in nb.prange(workers):
-        # One scratch array: three rows of lanes, light left, what is left of the total, gradient
-        # of alpha, gradients of features, and the sums of one splat, eight lanes each.
-        b = np.empty(_GRAD + channels * _PIXELS + sums * LANES, np.float32)
+        # One scratch array: light left, what is left of the total, gradient of alpha, gradients of
+        # features, and the feature sums of one splat, eight lanes each.
+        b = np.empty(_GRAD + channels * (_PIXELS + LANES), np.float32)
         acc = _GRAD + (channels << 8)
         for tile in range(worker, rows * columns, workers):
             left, top = (tile % columns) * TILE, (tile // columns) * TILE
             if starts[tile] == starts[tile + 1]:
                 continue
-            for y in range(TILE):
-                for x in range(TILE):
-                    j = (y << 4) + x
-                    inside = top + y < height and left + x < width
-                    b[_LIGHT + j] = f32(1) if inside else f32(0)
-                    b[_REST + j] = total[top + y, left + x] if inside else f32(0)
-                    b[_ALPHA + j] = d_alpha[top + y, left + x] if inside else f32(0)
-                    for c in range(channels):
-                        g = d_picture[top + y, left + x, c] if inside else f32(0)
-                        b[_GRAD + (c << 8) + j] = g
+            b[:acc] = f32(0)
+            across_tile = min(TILE, width - left)
+            for y in range(min(TILE, height - top)):
+                j = y << 4
+                for x in range(across_tile):
+                    b[j + x] = f32(1)
+                    b[_REST + j + x] = total[top + y, left + x]
+                    b[_ALPHA + j + x] = d_alpha[top + y, left + x]
+                for c in range(channels):
+                    for x in range(across_tile):
+                        b[_GRAD + (c << 8) + j + x] = d_picture[c, top + y, left + x]
             for at in range(starts[tile], starts[tile + 1]):
                 if (at - starts[tile]) & 15 == 15 and _finished(b):
                     break
-                k = lists[at]
-                g0, g1, y0, y1 = _window(reach, k, left, top)
+                k, s = lists[at], slots[at]
+                prefetch(packed, np.int64(lists[min(at + _AHEAD, starts[tile + 1] - 1)]))
                 px, py = packed[k, 0], packed[k, 1]
                 ca, cb, cc, o = packed[k, 2], packed[k, 3], packed[k, 4], packed[k, 5]
-                b[acc:] = f32(0)
-                for y in range(y0, y1 + 1):
-                    dy = f32(top + y) + f32(0.5) - py
-                    row = f32(-0.5) * cc * dy * dy
-                    slope = cb * dy
-                    for g in range(g0, g1 + 1):
+                none = steps(f32(0)) * f32(0)
+                s0, sx, sy, sxx, sxy, syy = none, none, none, none, none, none
+                for c in range(channels):
+                    store(b, acc + (c << 3), none)
+                g0, g1 = _groups(packed, k, left)
+                for g in range(g0, g1 + 1):
+                    r0, r1 = _rows(packed, k, left + (g << 3), top)
+                    dx = steps(f32(left + (g << 3)) + f32(0.5) - px)
+                    across, lean = f32(-0.5) * ca * dx * dx, cb * dx
+                    p0, py1, py2 = none, none, none
+                    for y in range(r0, r1 + 1):
+                        dy = f32(top + y) + f32(0.5) - py
                         base = ((y & 15) << 4) + ((g & 1) << 3)
-                        x0 = f32(left + (g << 3)) + f32(0.5) - px
-                        for i in range(LANES):
-                            b[2 * LANES + i] = b[_ALPHA + base + i]
+                        power = across - dy * (lean + f32(0.5) * cc * dy)
+                        raw = o * exponential(higher(lower(power, f32(0)), f32(-20)))
+                        a = where_least(raw, f32(1 / 255), lower(raw, f32(0.99)))
+                        t = load(b, base)
+                        left_over = t - t * a
+                        weight = where_least(left_over, f32(1e-4), t * a)
+                        store(b, base, where_least(left_over, f32(1e-4), left_over))
+                        d = load(b, _ALPHA + base)
                         for c in range(channels):
-                            colour = packed[k, 6 + c]
-                            for i in range(LANES):
-                                b[2 * LANES + i] += b[_GRAD + (c << 8) + base + i] * colour
-                        for i in range(LANES):
-                            dx = x0 + f32(i)
-                            power = row - (f32(0.5) * ca * dx + slope) * dx
-                            power = max(min(power, f32(0)), f32(-20))
-                            raw = o * _exp(power)
-                            a = min(raw, f32(0.99))
-                            a = a if a >= f32(1 / 255) else f32(0)
-                            free = a if raw < f32(0.99) else f32(0)
-                            t = b[_LIGHT + base + i]
-                            tn = t * (f32(1) - a)
-                            live = f32(1) if tn >= f32(1e-4) else f32(0)
-                            weight = live * t * a
-                            d = b[2 * LANES + i]
-                            rest = b[_REST + base + i] - weight * d
-                            b[_REST + base + i] = rest
-                            b[_LIGHT + base + i] = live * tn
-                            b[i] = live * free * (t * d - rest / (f32(1) - a))
-                            b[LANES + i] = weight
-                        for i in range(LANES):
-                            dx = x0 + f32(i)
-                            p = b[i]
-                            b[acc + i] += p
-                            b[acc + LANES + i] += p * dx
-                            b[acc + 2 * LANES + i] += p * dy
-                            b[acc + 3 * LANES + i] += p * dx * dx
-                            b[acc + 4 * LANES + i] += p * dx * dy
-                            b[acc + 5 * LANES + i] += p * dy * dy
-                        for c in range(channels):
-                            to = acc + ((6 + c) << 3)
-                            for i in range(LANES):
-                                b[to + i] += b[LANES + i] * b[_GRAD + (c << 8) + base + i]
-                s = slots[at]
-                for m in range(sums):
-                    lane = acc + (m << 3)
-                    part[s, m] = ((b[lane] + b[lane + 1]) + (b[lane + 2] + b[lane + 3])) + (
-                        (b[lane + 4] + b[lane + 5]) + (b[lane + 6] + b[lane + 7])
-                    )
+                            upstream = load(b, _GRAD + (c << 8) + base)
+                            d += upstream * packed[k, _HEAD + c]
+                            to = acc + (c << 3)
+                            store(b, to, load(b, to) + weight * upstream)
+                        rest = load(b, _REST + base) - weight * d
+                        store(b, _REST + base, rest)
+                        p = where_least(f32(0.99), raw, a * (t * d - rest / (f32(1) - a)))
+                        p = where_least(left_over, f32(1e-4), p)
+                        p0 += p
+                        py1 += p * dy
+                        py2 += p * (dy * dy)
+                    s0 += p0
+                    sx += p0 * dx
+                    sy += py1
+                    sxx += p0 * dx * dx
+                    sxy += py1 * dx
+                    syy += py2
+                part[s, 0], part[s, 1], part[s, 2] = added(s0), added(sx), added(sy)
+                part[s, 3], part[s, 4], part[s, 5] = added(sxx), added(sxy), added(syy)
+                for c in range(channels):
+                    part[s, 6 + c] = added(load(b, acc + (c << 3)))
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def _gather(packed, order, slot, count, total, part, d_xy, d_conic, d_features, d_opacity):
+def _gather(packed, order, slot, part, d_xy, d_conic, d_features, d_opacity):
     """Add each splat's own entries and turn moments into gradients."""
     channels = d_features.shape[1]
-    for k in nb.prange(count):
-        first = slot[k]
-        last = slot[k + 1] if k + 1 < count else total
+    for k in nb.prange(order.shape[0]):
+        first, last = slot[k], slot[k + 1]
+        if first == last:
+            continue
         i = order[k]
         s0, sx, sy = f32(0), f32(0), f32(0)
         xx, xy, yy = f32(0), f32(0), f32(0)
@@ -334,46 +348,46 @@ class _Rasterise(torch.autograd.Function):
         given = [x.detach().contiguous() for x in (xy, depth, conic, features, opacity)]
         count, channels = features.shape
         tiles = -(-width // TILE) * -(-height // TILE)
-        order = np.empty(count, np.int64)
-        packed = np.empty((count, 6 + channels), np.float32)
-        reach, slot = np.empty((count, 4), np.int32), np.empty(count, np.int64)
-        starts = np.zeros(tiles + 1, np.int64)
-        kept, total, order = _bin(
-            *[x.numpy() for x in given], width, height, order, packed, reach, slot, starts
-        )
+        xy_, depth_, conic_, features_, opacity_ = (x.numpy() for x in given)
+        order = _order(depth_, features_, opacity_)
+        kept = order.shape[0]
+        packed = torch.empty(kept, -(-(_HEAD + channels) // _LINE) * _LINE).numpy()
+        reach, slot = np.empty((kept, 4), np.int32), np.empty(kept + 1, np.int64)
+        _pack(order, xy_, conic_, features_, opacity_, width, height, packed, reach)
+        columns, starts = -(-width // TILE), np.zeros(tiles + 1, np.int64)
+        total = _count(reach, columns, slot, starts)
         lists, slots = np.empty(total, np.int32), np.empty(total, np.int64)
-        columns = -(-width // TILE)
-        _deal(reach, slot, kept, columns, starts, np.zeros(tiles, np.int64), lists, slots)
-        picture, light = xy.new_empty(height, width, channels), xy.new_empty(height, width)
+        _deal(reach, slot, columns, starts, np.zeros(tiles, np.int64), lists, slots)
+        picture, light = xy.new_empty(channels, height, width), xy.new_empty(height, width)
         workers = max(1, min(64, tiles))
         _forward(
-            packed, reach, starts, lists, width, height, channels, picture.numpy(),
+            packed, starts, lists, width, height, channels, picture.numpy(),
             light.numpy(), workers,
         )  # fmt: skip
         alpha = 1 - light
         ctx.save_for_backward(picture, alpha)
-        ctx.state = (packed, reach, starts, lists, slots, slot, order, kept, total, workers)
+        ctx.state = (packed, starts, lists, slots, slot, order, workers)
         ctx.shape = (count, channels, width, height)
-        return picture, alpha
+        return picture.permute(1, 2, 0), alpha
 
     @staticmethod
     def backward(ctx, d_picture, d_alpha):  # type: ignore[override]
         picture, alpha = ctx.saved_tensors
-        packed, reach, starts, lists, slots, slot, order, kept, total, workers = ctx.state
+        packed, starts, lists, slots, slot, order, workers = ctx.state
         count, channels, width, height = ctx.shape
-        d_picture, d_alpha = d_picture.contiguous(), d_alpha.contiguous()
-        dots = (d_picture * picture).sum(-1) + d_alpha * alpha
-        part = np.zeros((total, _MOMENTS + channels), np.float32)
+        d_picture, d_alpha = d_picture.permute(2, 0, 1).contiguous(), d_alpha.contiguous()
+        dots = (d_picture * picture).sum(0) + d_alpha * alpha
+        part = np.zeros((lists.shape[0], _MOMENTS + channels), np.float32)
         match_threads()
         _backward(
-            packed, reach, starts, lists, slots, width, height, channels, d_picture.numpy(),
+            packed, starts, lists, slots, width, height, channels, d_picture.numpy(),
             d_alpha.numpy(), dots.numpy(), part, workers,
         )  # fmt: skip
         new = d_picture.new_zeros
         d_xy, d_conic = new(count, 2), new(count, 3)
         d_features, d_opacity = new(count, channels), new(count)
         _gather(
-            packed, order, slot, kept, total, part, d_xy.numpy(), d_conic.numpy(),
+            packed, order, slot, part, d_xy.numpy(), d_conic.numpy(),
             d_features.numpy(), d_opacity.numpy(),
         )  # fmt: skip
         return d_xy, None, d_conic, d_features, d_opacity, None, None
@@ -393,6 +407,8 @@ def rasterise_splats(
     dtype = features.dtype
     given = [x.float() for x in (xy, depth, conic, features, opacity)]
     picture, alpha = _Rasterise.apply(*given, width, height)  # type: ignore[misc]
+    if not picture.requires_grad:  # losses want it by channels, as it is, and go back that way
+        picture = picture.contiguous()
     return picture.to(dtype), alpha.to(dtype)
 
 

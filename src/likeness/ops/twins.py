@@ -7,12 +7,16 @@ march`. Where there is none, or it cannot be imported, the definition runs.
 import logging
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, TypeVar, cast
 
 import torch
+
+from likeness.core.errors import BadInput
+from likeness.core.progress import stage
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,6 +56,22 @@ def pick(definition: F, device_type: str) -> F:
     return definition if twin is None else cast(F, twin)
 
 
+def one_place(*tensors: torch.Tensor | None) -> None:
+    """Raise unless all tensors are on one device: a kernel reads them by address."""
+    places = {str(x.device) for x in tensors if x is not None}
+    if len(places) > 1:
+        raise BadInput(f"Tensors are on {' and '.join(sorted(places))}. Move them to one device.")
+
+
+def within(indices: torch.Tensor, count: int, what: str) -> None:
+    """Raise unless indices of `count` things are all there: a kernel would read beyond them."""
+    if not indices.numel():
+        return
+    least, most = (int(x) for x in torch.aminmax(indices))
+    if least < 0 or most >= count:
+        raise BadInput(f"Indices of {what} go from {least} to {most}, but there are {count}.")
+
+
 @cache
 def _find(module: str, name: str, device_type: str) -> Callable[..., Any] | None:
     where = module + _SUFFIX.get(device_type, "_none")
@@ -68,9 +88,40 @@ def match_threads() -> None:
     """Let numba use as many threads as torch does. Call before launching a kernel."""
     import numba
 
-    _pool.started = True
+    if not _pool.started:
+        _pool.started = True
+        _say_when_compiling()
     wanted = torch.get_num_threads()
     most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     numba.set_num_threads(max(1, min(wanted, most)))
     if torch.get_num_threads() != wanted:  # numba's pool, when it starts, resets torch's as well
         torch.set_num_threads(wanted)
+
+
+def _say_when_compiling() -> None:
+    """From now on a kernel that is not yet in the cache says so while it is compiled."""
+    from numba.core import event
+
+    class Compiling(event.Listener):
+        def __init__(self) -> None:
+            self.open: list[ExitStack] = []
+
+        def on_start(self, event: Any) -> None:
+            stack = ExitStack()
+            if not self.open:
+                _say_why()
+                stack.enter_context(stage("Preparing kernels, once"))
+            self.open.append(stack)
+
+        def on_end(self, event: Any) -> None:
+            self.open.pop().close()
+
+    event.register("numba:compile", Compiling())
+
+
+@cache
+def _say_why() -> None:
+    _log.warning(
+        "Fast kernels are compiled for this machine the first time each is used: up to half a "
+        "minute in all. They are kept for later runs."
+    )
