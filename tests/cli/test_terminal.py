@@ -1,6 +1,7 @@
 """The terminal's manners: one clear line, exit code 2, no traceback, nothing damaged."""
 
 import contextlib
+import errno
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from likeness.captures.synthetic.film import Film
 from likeness.cli.main import main
+from likeness.core.files import only_one
 from likeness.core.track_files import read_track
 
 
@@ -123,6 +125,31 @@ def test_an_interrupt_is_one_line_and_nothing_is_half_written(
     main([str(w) for w in words])  # and goes on from there
     assert (out / "subject.mp4").is_file()
     assert len(read_track(out / "truth")) == 5
+
+
+def test_a_second_run_in_a_folder_is_refused_in_one_line(capsys, tmp_path):
+    with only_one(tmp_path / "o"):
+        words = ["synth", "--out", tmp_path / "o", "--frames", 2, "--size", 32]
+        code, _, err = run(capsys, *words)
+    assert code == 2
+    assert "Another run is working in" in err
+    assert len(err.strip().splitlines()) == 1
+    assert not list((tmp_path / "o").rglob("*.png"))
+
+
+def test_a_full_disk_is_one_line_that_names_the_file(capsys, tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("likeness.core.files.os.fsync", full)
+        words = ["synth", "--out", tmp_path / "o", "--frames", 2, "--size", 32]
+        code, _, err = run(capsys, *words)
+    assert code == 2
+    assert "The disk is full" in err
+    assert "Traceback" not in err
+    left = [p for p in (tmp_path / "o").rglob("*") if p.is_file() and p.name != ".lock"]
+    assert left == []
 
 
 def test_an_interrupt_while_libraries_load_ends_at_once_even_if_they_swallow_it():

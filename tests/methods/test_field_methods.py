@@ -4,14 +4,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from analytic_head import CENTRE, RADIUS, analytic_head
 from likeness.core.avatar import HasDensity
 from likeness.core.batching import take
 from likeness.core.errors import BadInput
+from likeness.core.regions import REGION
 from likeness.methods.nerface.method import Nerface
 from likeness.methods.nerfblendshape.method import NerfBlendShape
 from likeness.ops.image import psnr
+from likeness.rigs.clay import clay
 from likeness.training.hull import hull
 from likeness.training.loop import Plan, train
 
@@ -96,6 +99,28 @@ def test_density_lies_within_the_bounds(learned, recording):
     assert bool((density >= 0).all())
     assert float(density.max()) > 1
     assert 0 <= float(colour.min()) <= float(colour.max()) <= 1
+
+
+# nerface parts expressions from the rest later than so few steps: its change is still everywhere
+@pytest.mark.parametrize("learned", ["nerfblendshape"], indirect=True)
+def test_a_sweep_of_the_jaw_changes_the_mouth_far_more_than_the_rest(learned, recording):
+    _, track = recording
+    jaw = clay().shape_names.index("jawOpen")
+    camera, expression = take(track.cameras, 3), take(track.expressions, 3)
+    shown, mouth = [], torch.zeros(28, 28)
+    for strength in (0.0, 1.0):
+        coefficients = track.expressions.coefficients.clone()
+        coefficients[:, jaw] = strength
+        swept = replace(track.expressions, coefficients=coefficients)
+        ball = replace(track.maps, expressions=swept)
+        mouth = mouth.maximum(torch.from_numpy(ball.regions(3) == REGION["mouth"]).float())
+        moved = replace(expression, coefficients=coefficients[3])
+        shown.append(learned.render(camera, moved).over(0.5))
+    change = (shown[1] - shown[0]).square().sum(-1)
+    around = F.max_pool2d(mouth[None], 3, 1, 1)[0] > 0
+    inside, covered = float(change[around].sum() / change.sum()), float(around.float().mean())
+    assert covered < 0.2
+    assert inside > 2.5 * covered
 
 
 @pytest.mark.parametrize("name", list(METHODS))

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from likeness.core.camera import pinhole
 from likeness.core.errors import BadInput
+from likeness.ops import image
 from likeness.ops.adam import adam_step
 from likeness.ops.atlas import draw_cells
 from likeness.ops.carry import carry
@@ -252,4 +253,4 @@ def test_indices_of_what_is_not_there_are_refused():
 
 def test_weights_of_another_size_than_the_picture_are_refused():
     with pytest.raises(BadInput, match="do not fit"):
-        l1_dssim(torch.rand(4, 5, 3), torch.rand(4, 5, 3), weight=torch.rand(5, 4))
+        image._fits(torch.rand(5, 4), torch.rand(4, 5, 3))

@@ -32,11 +32,8 @@ def l1_dssim(
     `drawn` only.
     """
     _alike(drawn, truth)
+    _fits(weight, drawn)
     one_place(drawn, truth, weight)
-    if weight is not None and weight.shape != drawn.shape[:2]:
-        raise BadInput(
-            f"Weights of {tuple(weight.shape)} do not fit pictures of {tuple(drawn.shape)}."
-        )
     twin = pick(_l1_dssim, drawn.device.type)
     return twin(drawn, truth, structure, weight)
 
@@ -147,3 +144,10 @@ def _alike(a: Tensor, b: Tensor) -> None:
         raise BadInput(f"Pictures of {tuple(a.shape)} and {tuple(b.shape)} cannot be compared.")
     if a.numel() == 0:
         raise BadInput("Pictures without pixels cannot be compared.")
+
+
+def _fits(weight: Tensor | None, drawn: Tensor) -> None:
+    if weight is not None and weight.shape != drawn.shape[:2]:
+        raise BadInput(
+            f"Weights of {tuple(weight.shape)} do not fit pictures of {tuple(drawn.shape)}."
+        )

@@ -15,7 +15,8 @@ _FIRST = 8  # frames before anything is called a blink
 _CLOSED = 0.12  # of the open gap: the lashes of a closed eye, when no blink was seen
 _SLACK = 0.08  # of the gap; smaller narrowings are not blinks
 _OFFSET = np.radians([8.0, 10.0])  # sideways, up: at most this much is our zero being off
-_GAIN = np.array([1.65, 1.3])  # see `eyes`: visible irises move less than whole ones
+# see `eyes`: visible irises move less than whole ones, and mesh and pose follow the head unequally
+_GAIN, _LEAK = np.array([1.65, 1.3]), np.array([0.75, -0.5])
 _IRISES = (468, 473)
 _LOOKS = ("LookOut", "LookIn", "LookUp", "LookDown")
 
@@ -79,11 +80,14 @@ class LiveEyes:
         lids: list[float],
     ) -> Float[np.ndarray, " 2"]:
         """Where both eyes look together (left, up), radians from this person's usual gaze."""
+        ahead = at.rotation[:, 2]
+        turn = np.arctan2(ahead[:2], -ahead[2])  # sideways, up
         seen = []
         for eye, lid in enumerate(lids):
             if lid < 0.5:
                 continue
             angle = _GAIN * _gaze(self.balls[eye], at, points[_IRISES[eye]], focal, centre)
+            angle = angle + _LEAK * turn
             self._looks[eye].append(angle)
             usual = np.median(self._looks[eye], 0)
             seen.append(angle - np.clip(usual, -_OFFSET, _OFFSET))

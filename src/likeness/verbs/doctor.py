@@ -14,6 +14,8 @@ from likeness.core.assets import ASSETS, data_folder
 EXTRAS = {
     "logs": ("tensorboard", "TensorBoard curves"),
     "provenance": ("c2pa", "signed provenance manifests"),
+    "spz": ("zstandard", "SPZ version 4"),
+    "usd": ("pxr", "USD files"),
     "gpu": ("gsplat", "a CUDA splat rasteriser beside ours"),
     "lpips": ("lpips", "the LPIPS figure in `evaluate`"),
 }

@@ -178,7 +178,8 @@ def drive_live(
         stack.callback(screen.close)
         film = None
         if out is not None:
-            film = Film(stack.enter_context(VideoWriter(out, film_fps, sound, note=note.line())))
+            video = stack.enter_context(VideoWriter(out, film_fps, sound, note=note.line()))
+            film = Film(video, each=isinstance(source, Played))
         eye = stack.enter_context(source)
         session = Session(avatar, stage, performer, settings, screen, film, tally)
         session.run(eye, rig, identity, needed(settings, fps))
@@ -221,15 +222,16 @@ def _with_camera(picture: np.ndarray, shot: Shot, words: str) -> np.ndarray:
 
 
 class Film:
-    """A film of constant rate out of pictures that come when they come."""
+    """A film of constant rate out of pictures that come when they come; with `each`, a frame for
+    every picture."""
 
-    def __init__(self, video: VideoWriter) -> None:
-        self.video = video
+    def __init__(self, video: VideoWriter, each: bool = False) -> None:
+        self.video, self.each = video, each
 
     def write(self, picture: np.ndarray, time: float) -> None:
         """Show `picture` from `time` on; a picture that comes too soon after another is left out,
         and one that is late is shown longer."""
-        due = round(time * float(self.video.rate)) + 1 - self.video.count
+        due = 1 if self.each else round(time * float(self.video.rate)) + 1 - self.video.count
         for _ in range(min(due, round(_LATE * float(self.video.rate)))):
             self.video.write(picture)
 

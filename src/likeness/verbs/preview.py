@@ -19,6 +19,7 @@ from likeness.core.expression import Expression
 from likeness.core.media import VideoWriter, to_bytes
 from likeness.core.orbit import orbited
 from likeness.core.progress import counted
+from likeness.core.track import Track
 from likeness.rigs import RIGS
 from likeness.verbs.loading import device_of, held_out, known_backdrop, open_avatar, open_pair
 
@@ -55,26 +56,42 @@ def preview(
     head = open_avatar(avatar, where)
     fps = recording.fps or 12.0
     frames = first_run(held_out(recording, found), max(1, round(seconds * fps)))
-    cameras = found.cameras
-    scale = min(1.0, LARGEST / max(cameras.width, cameras.height))
-    width, height = (max(2, round(n * scale) & ~1) for n in (cameras.width, cameras.height))
-    behind = known_backdrop(head, recording, found)
-    shapes = RIGS.load(found.rig)().shape_names
+    draw = Panels(recording, found, head, where)
     sound = sound_of(recording, frames, fps)
     with VideoWriter(out, fps, sound) as video:
         for count, index in enumerate(counted(frames, "drawing the preview")):
-            camera = resized(take(cameras, index), width, height)
-            expression = take(found.expressions, index)
-            phase = count / fps
-            moved = orbited(camera, expression, _YAW * math.sin(2 * math.pi * phase / 4))
-            other = swept(expression, shapes, phase)
-            panels = [
-                (fitted(recording[index].rgb8, width, height), "recording, held out"),
-                (_drawn(head, camera, expression, where, behind.at(camera)), "avatar"),
-                (_drawn(head, moved, expression, where, GREY), "another view"),
-                (_drawn(head, camera, other, where, GREY), "another expression"),
-            ]
-            video.write(np.concatenate([labelled(p, text) for p, text in panels], 1))
+            video.write(draw(index, count / fps))
+
+
+class Panels:
+    """Recording, avatar, another view and another expression of a frame, side by side."""
+
+    def __init__(
+        self, recording: Capture, found: Track, head: Any, where: str, largest: int = LARGEST
+    ) -> None:
+        self.recording, self.found, self.head, self.where = recording, found, head, where
+        cameras = found.cameras
+        scale = min(1.0, largest / max(cameras.width, cameras.height))
+        sides = (max(2, round(n * scale) & ~1) for n in (cameras.width, cameras.height))
+        self.width, self.height = sides
+        self.behind = known_backdrop(head, recording, found)
+        self.shapes = RIGS.load(found.rig)().shape_names
+
+    def __call__(self, index: int, seconds: float) -> np.ndarray:
+        """View and expression sway with `seconds`, every four the same."""
+        camera = resized(take(self.found.cameras, index), self.width, self.height)
+        expression = take(self.found.expressions, index)
+        moved = orbited(camera, expression, _YAW * math.sin(2 * math.pi * seconds / 4))
+        other = swept(expression, self.shapes, seconds)
+        head, where = self.head, self.where
+        seen = fitted(self.recording[index].rgb8, self.width, self.height)
+        panels = [
+            (seen, "recording, held out"),
+            (_drawn(head, camera, expression, where, self.behind.at(camera)), "avatar"),
+            (_drawn(head, moved, expression, where, GREY), "another view"),
+            (_drawn(head, camera, other, where, GREY), "another expression"),
+        ]
+        return np.concatenate([labelled(p, text) for p, text in panels], 1)
 
 
 def first_run(frames: list[int], most: int) -> list[int]:

@@ -10,6 +10,7 @@ from likeness.captures.synthetic import film
 from likeness.captures.synthetic.film import Film
 from likeness.core.capture import Capture, Frame
 from likeness.core.errors import BadInput
+from likeness.core.files import only_one
 from likeness.core.media import VideoWriter, save_png
 from likeness.core.progress import counted, stage
 from likeness.core.track import Track
@@ -53,10 +54,11 @@ def synth(
             name = "" if subjects == 1 else f"subject_{person:03d}"
             name += "" if views == 1 else f"{'_' if name else ''}view_{view}"
             capture, truth = film(seed + person, photos * 37 or frames, size, fps, view, keep=0)
-            if photos:
-                _write_photos(capture, Path(out) / name, photos)
-            else:
-                _write(capture, truth, Path(out) / name, fps)
+            with only_one(Path(out) / name):
+                if photos:
+                    _write_photos(capture, Path(out) / name, photos)
+                else:
+                    _write(capture, truth, Path(out) / name, fps)
 
 
 def _write(capture: Capture, truth: Track, folder: Path, fps: float) -> None:

@@ -59,12 +59,12 @@ class Subject:
     backdrop: Float[np.ndarray, "2 3"]
 
 
-def draw_subject(seed: int) -> Subject:
-    """The person of a seed."""
+def draw_subject(seed: int, identity: Identity | None = None) -> Subject:
+    """The person of a seed; with `identity`, its colours and hair on that head."""
     rng = np.random.default_rng([seed, 1])
     rig = clay()
     directions = torch.from_numpy(0.8 * rng.standard_normal(len(rig.identity_names))).float()
-    identity = Identity("clay", directions.clamp(-2, 2))
+    identity = identity or Identity("clay", directions.clamp(-2, 2))
     head = rig.shaped(identity)
     normals = vertex_normals(head, rig.triangles)
     hair_from, hair_faces, lift = grow(head, normals, rng)
@@ -167,7 +167,8 @@ def _bust(head: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         (-0.235, 0.195, 0.112, 0.015), (-0.280, 0.212, 0.122, 0.02), (-0.36, 0.215, 0.130, 0.02),
         (-0.46, 0.205, 0.132, 0.02),
     ):  # fmt: skip
-        dip = -0.020 * np.clip(front, 0, 1) ** 2 if y > -0.17 else 0.0
+        sunk = 0.020 * np.clip((y + 0.225) / 0.055, 0, 1)  # a neckline, deepest at the collar
+        dip = -sunk * np.clip(front, 0, 1) ** 2
         rows.append(
             np.stack(
                 [collar[0] + wide * side, y + dip + 0 * side, -0.075 - back + deep * front], -1
