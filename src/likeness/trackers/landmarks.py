@@ -60,6 +60,9 @@ class Landmarks:
     """Robust Video Matting's weights (TorchScript or ONNX), in place of the bundled matting."""
     parser: Path | None = None
     """A face parser with CelebAMask-HQ's 19 classes, in place of regions from landmarks."""
+    habits: bool = True
+    """Take into account how the face mesh errs on synthetic people (see `habits`): poses and
+    coefficients come nearer to the truth."""
 
     def track(self, capture: Capture, rig: Rig, folder: Path) -> Track:
         """Track a capture; mattes and regions go into `folder` as they are drawn."""
@@ -75,7 +78,8 @@ class Landmarks:
         alphas = self._maps(capture, found, maps, patches)
         swaying = camera_motion(capture, maps, found.confidence)
         backdrop = self._backdrop(capture, alphas, swaying)
-        model = with_habits(point_model(rig), rig)
+        model = point_model(rig)
+        model = with_habits(model, rig) if self.habits else model
         still = replace(found, points=steadied_points(found.points, swaying, capture.size))
         evidence = evidence_of(still, camera, model.worth)
         splits = capture.splits or last_fifth(len(capture))

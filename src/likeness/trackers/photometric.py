@@ -61,12 +61,17 @@ class Photometric:
     """Robust Video Matting's weights (TorchScript or ONNX), in place of the bundled matting."""
     parser: Path | None = None
     """A face parser with CelebAMask-HQ's 19 classes, in place of regions from landmarks."""
+    habits: bool = False
+    """Take into account how the face mesh errs on synthetic people. Absolute poses come nearer to
+    the truth; avatars of real people come out less sharp, for frames that look alike are told
+    apart."""
 
     def track(self, capture: Capture, rig: Rig, folder: Path) -> Track:
         """Track a capture; mattes and regions go into `folder` as they are drawn."""
         base = Landmarks(
-            self.focal, self.person, self.modes, self.smooth, self.points, self.matte, self.parser
-        )
+            self.focal, self.person, self.modes, self.smooth, self.points, self.matte, self.parser,
+            self.habits,
+        )  # fmt: skip
         track = base.track(capture, rig, folder)
         splits = capture.splits or last_fifth(len(capture))
         train = [i for i in splits.train if track.confidence[i] > 0]

@@ -10,6 +10,7 @@ from likeness.core.batching import take
 from likeness.core.camera import Camera, resized
 from likeness.core.capture import Capture
 from likeness.core.errors import BadInput
+from likeness.core.regions import REGION
 from likeness.core.track import Track
 from likeness.methods.splats.surface import Surface
 from likeness.training.frames import matte_of
@@ -19,11 +20,13 @@ _SAMPLES = 12  # frames looked at to carve and to colour
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """One training frame, small enough to hold a dozen of: picture, matte, and where things are."""
+    """One training frame, small enough to hold a dozen of: picture, matte, where clothes are (as
+    far as the track knows), and where things are."""
 
     camera: Camera
     rgb: Tensor
     alpha: Tensor
+    clothes: Tensor
     world_from_head: Tensor
     world_from_torso: Tensor
     vertices: Tensor
@@ -45,7 +48,7 @@ def look_at_frames(
             )
         scale = size / max(rgb.shape[:2])
         width, height = round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)
-        planes = torch.cat([rgb, alpha[..., None]], -1)
+        planes = torch.cat([rgb, torch.stack([alpha, clothes_of(track, index, alpha)], -1)], -1)
         small = torch.nn.functional.interpolate(
             planes.permute(2, 0, 1)[None], (height, width), mode="area"
         )[0].permute(1, 2, 0)
@@ -56,12 +59,21 @@ def look_at_frames(
                 resized(take(track.cameras, index), width, height),
                 small[..., :3],
                 small[..., 3],
+                small[..., 4],
                 expression.world_from_head,
                 expression.world_from_head if torso is None else torso,
                 surface.head_vertices(expression),
             )
         )
     return looks
+
+
+def clothes_of(track: Track, index: int, alpha: Tensor) -> Tensor:
+    """1 where a frame's regions say clothes; 0 throughout where there are no regions."""
+    regions = None if track.maps is None else track.maps.regions(index)
+    if regions is None or regions.shape != alpha.shape:
+        return torch.zeros_like(alpha)
+    return torch.from_numpy(regions == REGION["clothes"]).to(alpha)
 
 
 def needed_matte(capture: Capture, track: Track, index: int) -> Tensor:

@@ -69,7 +69,7 @@ def place(
     rest_torso = rest.head_from_torso
     rig = budget - hair - shoulders
     parts = [
-        on_surface(surface, round(_SPARE * rig), generator),
+        undressed(on_surface(surface, round(_SPARE * rig), generator), looks, surface, rest_torso),
         joined(
             [
                 in_hair(surface, looks, round(_SPARE * hair), generator),
@@ -140,6 +140,16 @@ def on_surface(surface: Surface, count: int, generator: Generator) -> Placed:
     face = stratified(mass, count, generator)
     spacing = (mass.sum() / count / table[region[face]]).sqrt()
     return _riding(surface, face, region[face], spacing, generator)
+
+
+def undressed(placed: Placed, looks: list[Look], surface: Surface, rest_torso: Tensor) -> Placed:
+    """Without what lies on the neck but where frames show clothes: a collar goes with the torso."""
+    votes = torch.zeros(len(placed.corners))
+    for look in looks:
+        pixels, _ = seen_at(placed, look, surface, rest_torso)
+        votes += sampled(look.clothes[..., None], pixels)[:, 0] / len(looks)
+    neck = placed.region == REGION["neck"]
+    return chosen(placed, torch.nonzero(~(neck & (votes > 0.5)))[:, 0])
 
 
 def stratified(mass: Tensor, count: int, generator: Generator) -> Tensor:
@@ -285,6 +295,8 @@ def uncovered(
     head = torch.nn.functional.max_pool2d(head, reach, 1, reach // 2)[0, 0]
     rows = torch.arange(height)
     side = (rows < mouth if above else rows >= mouth).float()[:, None]
+    if not above:  # clothes are no part of the head, wherever its neck may lie
+        head = head * (1 - look.clothes)
     mass = (look.alpha * (1 - (1.0 if above else 0.9) * head) * side).flatten()
     if float(mass.sum()) < 1:
         mass = torch.ones_like(mass)
