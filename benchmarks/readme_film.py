@@ -1,6 +1,6 @@
 """The moving picture of the README: four seconds of a build's held-out frames, forth and back.
 
-Run: likeness demo --out demo && python benchmarks/readme_film.py demo/avatar
+Run: likeness demo --out demo && python benchmarks/readme_film.py --build demo/avatar
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """How fast the splat head trains and draws, against splats, pixels and frames.
 
-Run: python benchmarks/splat_head.py draw AVATAR TRACK
-     python benchmarks/splat_head.py train CAPTURE TRACK
+Run: python benchmarks/splat_head.py draw --avatar AVATAR --track TRACK
+     python benchmarks/splat_head.py train --capture CAPTURE --track TRACK
 """
 
 import statistics
