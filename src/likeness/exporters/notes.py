@@ -35,7 +35,9 @@ class Note:
     def sentence(self) -> str:
         """For people to read."""
         who = f" of {self.subject}" if self.subject else ""
-        agreed = f"Consent: {self.consent}." if self.consent else "No consent note was given."
+        agreed = "No consent note was given."
+        if self.consent:
+            agreed = f"Consent: {self.consent.rstrip('.')}."
         return f"Synthetic media{who}, made with likeness. {agreed}"
 
 
