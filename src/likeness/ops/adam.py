@@ -21,7 +21,8 @@ def adam_step(
 ) -> None:
     """Update `parameter` and its running `mean` and `square` after `step` (from 1) gradients.
 
-    With `resting`, entries whose gradient is zero are left as they are. Gradients that are not finite count as zero, so that one bad pixel cannot end a training.
+    With `resting`, entries whose gradient is zero are left as they are. Gradients that are not
+    finite count as zero, so that one bad pixel cannot end a training.
     """
     twin = pick(_adam_step, parameter.device.type)
     twin(parameter, gradient, mean, square, step, rate, betas, eps, resting)

@@ -48,7 +48,9 @@ def border(
         at = project(camera, transform(expression.world_from_head, now)).nan_to_num().long()
         height, width = regions.shape
         inside = (at >= 0).all(-1) & (at[:, 0] < width) & (at[:, 1] < height)
-        label = torch.from_numpy(regions).long()[at[:, 1].clamp(0, height - 1), at[:, 0].clamp(0, width - 1)]
+        label = torch.from_numpy(regions).long()[
+            at[:, 1].clamp(0, height - 1), at[:, 0].clamp(0, width - 1)
+        ]
         found += (inside & (label == REGION["clothes"])).float()
         looked += 1
     share = (found / max(looked, 1)).view(len(y), len(x)).mean(1)

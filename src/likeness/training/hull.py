@@ -60,6 +60,24 @@ def hull(
     return spread(kept.view(places.shape[:3]))
 
 
+def in_any_bend(
+    still: Bool[Tensor, "X Y Z"],
+    places: Float[Tensor, "X Y Z 3"],
+    bends: Float[Tensor, "S 4 4"],
+    border: tuple[float, float, float],
+) -> Bool[Tensor, "X Y Z"]:
+    """Vertices of an even grid (at `places`, in the frame of the head) where there is something
+    with the torso in one of these bends; `still` is where with the torso at rest."""
+    first, last = places[0, 0, 0], places[-1, -1, -1]
+    steps = torch.tensor(still.shape) - 1
+    kept = still.clone()
+    for bend in bends:
+        at = ((straightened(places, bend, border) - first) / (last - first)).clamp(0, 1)
+        vertex = (at * steps + 0.5).long()
+        kept |= still[tuple(vertex.unbind(-1))]
+    return kept
+
+
 def near_in_depth(
     points: Float[Tensor, "N 3"], surface: Float[Tensor, "V 3"]
 ) -> Bool[Tensor, " N"]:

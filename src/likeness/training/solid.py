@@ -14,8 +14,8 @@ from likeness.training.adam import Adam
 _CLOSE = 0.008  # metres beside a vertex in which a surface is taken to go on
 _BESIDE = 0.03  # metres: farther out, the parts about as near as the nearest count
 _COLLAR = -0.14  # metres: above, only hair lies outside of the rig's surface
-_HAIR = 0.03  # metres that it stands out
-_AHEAD = 0.01  # metres that a head's outline lies before the hair beside it
+_HAIR = 0.025  # metres that it stands out
+_AHEAD = 0.035  # metres that a head's outline lies before the hair beside it
 _SOFT = 0.006  # metres in which a guess goes from outside to inside
 _POINTS = 8192  # places of one step of shaping
 _PART = 1 << 12  # places compared with a surface at a time

@@ -13,7 +13,7 @@ from likeness.core.expression import Expression
 from likeness.core.geometry import invert_rigid, transform
 from likeness.core.rig import Identity
 from likeness.methods.nerfblendshape.field import Field, Shape
-from likeness.methods.nerfblendshape.occupancy import unit
+from likeness.methods.nerfblendshape.unit import unit
 from likeness.nn.subject import Subject
 from likeness.ops.bend import straightened, torso_bend
 from likeness.ops.depth import depth_normals
@@ -112,7 +112,17 @@ class BlendAvatar(nn.Module):
         subject = Subject.from_state(
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
-        names = ("backdrop", "box_from_head", "mean", "axes", "grid", "hull", "spread", "bends", "border")
+        names = (
+            "backdrop",
+            "box_from_head",
+            "mean",
+            "axes",
+            "grid",
+            "hull",
+            "spread",
+            "bends",
+            "border",
+        )
         field = Field(replace(shape, bases=state["axes"].shape[1]))
         made = cls(walk, subject, field, *(state[n] for n in names))
         made.load_state_dict(state)
@@ -221,6 +231,11 @@ class BlendAvatar(nn.Module):
         return composite_packed(
             density, walked.step[lit], colour, offsets, walked.t[lit], self.walk.floor
         )
+
+    def probed(self, places: Float[Tensor, "N 3"], probe: int) -> Float[Tensor, " N"]:
+        """Densities at places of the cube, as the head number `probe` of `spread` has them."""
+        bend = self.bends[probe] if self.walk.bend else None
+        return self.field.measure(self.asked(places, bend, None), self.spread[probe][None])[0]
 
     @torch.no_grad()
     def _lit(

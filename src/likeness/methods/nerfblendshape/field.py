@@ -12,7 +12,6 @@ from likeness.nn.encodings import BlendedHashGrid, Directions, HashGrid
 from likeness.nn.mlp import MLP
 from likeness.ops.hash_grid import HashLayout
 
-
 _RIM = 0.1  # share of the blended box's side in which its features fade
 
 

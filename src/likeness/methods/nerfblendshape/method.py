@@ -19,18 +19,19 @@ from likeness.core.regions import HEAD_REGIONS, REGION
 from likeness.core.track import Track
 from likeness.methods.nerfblendshape.avatar import HALF, BlendAvatar, Walk
 from likeness.methods.nerfblendshape.field import Field, Shape
-from likeness.methods.nerfblendshape.occupancy import measured, unit
 from likeness.methods.nerfblendshape.patches import PATCH, patch_pixels
+from likeness.methods.nerfblendshape.unit import unit
 from likeness.nn.subject import subject_of
-from likeness.ops.bend import BORDER, straightened, torso_bend
+from likeness.ops.bend import BORDER, torso_bend
 from likeness.ops.hash_grid import HashLayout
 from likeness.ops.image import perceptual
 from likeness.ops.march import vertex_places
 from likeness.rigs.rest import rest_skin, rest_surface
 from likeness.training.adam import Adam
 from likeness.training.collar import border
-from likeness.training.frames import clean_backdrop, matte_of, trainable_frames
-from likeness.training.hull import hull
+from likeness.training.frames import clean_backdrop, matte_of, person_pixels, trainable_frames
+from likeness.training.hull import hull, in_any_bend
+from likeness.training.occupancy import measured, some
 from likeness.training.solid import depth_inside, shape_density
 
 _BEHIND = 0.05  # the backdrop is learned only where the matte is below this
@@ -65,7 +66,7 @@ class NerfBlendShape:
     """Optimiser steps."""
     frames: int = 4
     """Frames that a step looks at."""
-    rays: int = 256
+    rays: int = 128
     """Pixels of each of them."""
     on_person: float = 0.7
     """Share of those drawn from where the person is; the paper draws all from everywhere."""
@@ -123,7 +124,7 @@ class NerfBlendShape:
     """Weight of the matte in the first part of training."""
     mask_until: float = 1.0
     """Where that part ends, as a share of all steps."""
-    patch_share: float = 0.2
+    patch_share: float = 0.1
     """Share of the steps that look at a patch of one frame instead of single pixels of several."""
     patches_from: float = 0.6
     """From when on patches are compared perceptually; 1 never."""
@@ -218,8 +219,13 @@ class NerfBlendShape:
         return made
 
     def _carved(
-        self, capture: Capture, track: Track, frames: list[int], rest_torso: Tensor,
-        bends: Tensor, edge: tuple[float, float, float],
+        self,
+        capture: Capture,
+        track: Track,
+        frames: list[int],
+        rest_torso: Tensor,
+        bends: Tensor,
+        edge: tuple[float, float, float],
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The grid before training; where anything can ever be: the hull of the mattes, in any of
         the torso's bends; and how far inside of the person places are thought to lie."""
@@ -237,11 +243,7 @@ class NerfBlendShape:
             still = kept = hull(capture, track, frames, head, surface=skin)
         else:
             still = hull(capture, track, frames, head, rest_torso, skin, edge)
-            kept = still.clone()
-            for bend in bends:
-                at = unit((straightened(head, bend, edge) @ turn.mT + shift).view(-1, 3), _CUBE)
-                vertex = (at.clamp(0, 1) * self.cells + 0.5).long()
-                kept |= still[tuple(vertex.unbind(-1))].view(sides)
+            kept = in_any_bend(still, head, bends, edge)
         if not self.shape_steps:
             return torch.where(kept, grid, 0.0) if bool(kept.any()) else grid, kept, None
         inside = depth_inside(head, still, *(rest_skin(track.identity) or (None, None)))
@@ -297,7 +299,12 @@ class NerfBlendShape:
             chosen = chosen[:1]
             flat = self._patch(capture, track, chosen, generator)
         else:
-            flat = self._drawn(capture, track, chosen, generator)
+            flat = torch.stack(
+                [
+                    person_pixels(capture, track, index, self.rays, self.on_person, generator)
+                    for index in chosen
+                ]
+            )
         at = torch.stack([flat % width, flat // width], -1) + 0.5
         rgb, alpha = [], []
         for index, row in zip(chosen, flat.numpy()):
@@ -316,21 +323,6 @@ class NerfBlendShape:
             take(track.cameras, rows), take(track.expressions, rows), at, flat,
             torch.stack(rgb).float() / 255, torch.stack(alpha), jitter, patch,
         )  # fmt: skip
-
-    def _drawn(
-        self, capture: Capture, track: Track, chosen: list[int], generator: Generator
-    ) -> Tensor:
-        """Pixels of each frame, most of them on the person or close beside."""
-        size = track.cameras.height * track.cameras.width
-        flat = torch.randint(size, (len(chosen), self.rays), generator=generator)
-        count = round(self.on_person * self.rays)
-        for row, index in zip(flat, chosen):
-            matte = matte_of(capture, track, index) if count else None
-            if matte is not None:
-                tries = torch.randint(size, (4 * count,), generator=generator)
-                there = matte.flatten()[tries] > 0
-                row[:count] = tries[torch.sort(~there, stable=True).indices[:count]]
-        return flat
 
     def _patch(
         self, capture: Capture, track: Track, chosen: list[int], generator: Generator
@@ -352,7 +344,11 @@ class NerfBlendShape:
         networks = [*field.inner.parameters(), *field.outer.parameters()]
         groups = [
             {"params": [tables.basis], "lr": self.rate, "share": self.basis_share},
-            {"params": [tables.neutral, *([] if field.ground is None else [field.ground.table])], "lr": self.rate, "share": 1.0},
+            {
+                "params": [tables.neutral, *([] if field.ground is None else [field.ground.table])],
+                "lr": self.rate,
+                "share": 1.0,
+            },
             {"params": networks, "lr": self.rate, "share": self.network_share},
         ]
         if self.learn_backdrop:
@@ -400,7 +396,9 @@ class NerfBlendShape:
 
     def _measure(self, avatar: BlendAvatar, step: int) -> None:
         generator = Generator().manual_seed(self.seed * 1_000_003 + step)
-        grid = measured(avatar, generator, self.carve, self.probes)
+        probes = some(len(avatar.spread), self.probes, generator)
+        kept = avatar.hull if self.carve else None
+        grid = measured(avatar.grid, avatar.box, kept, probes, avatar.probed, generator)
         avatar.grid.copy_(torch.where(avatar.hull, grid, 0.0) if self.carve else grid)
 
     def _measures(self, step: int) -> bool:
@@ -432,7 +430,8 @@ def gpu() -> NerfBlendShape:
     """The paper's sizes with principal directions, for a CUDA device."""
     return NerfBlendShape(
         steps=20_000, frames=4, rays=1024, bases=24, levels=12, features=4, finest=256, width=64,
-        depth=4, geometry=64, cells=128, ground_levels=12, ground_finest=1024, ground_log2_size=18, degree=3,
+        depth=4, geometry=64, cells=128, ground_levels=12, ground_finest=1024,
+        ground_log2_size=18, degree=3,
     )  # fmt: skip
 
 
