@@ -1,7 +1,7 @@
 """A guess at the person's shape before anything is learned: surfaces, where mist would leave depth
 open. One camera and a head that turns little say almost nothing about depth; the rig knows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -77,7 +77,7 @@ def _beside(columns: Float[Tensor, "N 2"], surface: Float[Tensor, "V 3"]) -> Flo
 
 def shape_density(
     raw: Callable[[Float[Tensor, "N 3"]], Float[Tensor, " N"]],
-    parameters: list[Tensor],
+    parameters: Sequence[Tensor],
     inside: Float[Tensor, "X Y Z"],
     kept: Bool[Tensor, "X Y Z"],
     bounds: tuple[float, float],
@@ -88,19 +88,30 @@ def shape_density(
     """Teach a field what its raw density should be at places of the unit cube in `kept` cells:
     `bounds[1]` inside of a guessed shape, `bounds[0]` outside. `inside` are the metres, of the
     grid's vertices."""
-    rows = kept.nonzero()
-    if not len(rows):
+    if not bool(kept.any()):
         raise BadInput("The mattes leave no place for a head. Check the track, or set carve=false.")
-    optimizer = Adam([{"params": parameters}], lr=rate, betas=(0.9, 0.99), eps=1e-15)
-    last = torch.tensor(kept.shape) - 1
+    optimizer = Adam([{"params": list(parameters)}], lr=rate, betas=(0.9, 0.99), eps=1e-15)
     for _ in range(steps):
-        chosen = rows[torch.randint(len(rows), (_POINTS,), generator=generator)]
-        places = (chosen + torch.rand(_POINTS, 3, generator=generator) - 0.5) / last
-        at = (2 * places - 1).flip(-1)[None, None, None]
-        metres = F.grid_sample(
-            inside[None, None], at, padding_mode="border", align_corners=True
-        ).flatten()
-        wanted = bounds[0] + (metres / _SOFT).clamp(0, 1) * (bounds[1] - bounds[0])
+        draws = torch.rand((_POINTS, 4), generator=generator)
+        places, wanted = guessed(inside, kept, bounds, draws)
         optimizer.zero_grad(set_to_none=True)
-        (raw(places.clamp(0, 1)) - wanted).square().mean().backward()
+        (raw(places) - wanted).square().mean().backward()
         optimizer.step()
+
+
+@torch.no_grad()
+def guessed(
+    inside: Float[Tensor, "X Y Z"],
+    kept: Bool[Tensor, "X Y Z"],
+    bounds: tuple[float, float],
+    draws: Float[Tensor, "N 4"],
+) -> tuple[Float[Tensor, "N 3"], Float[Tensor, " N"]]:
+    """Places of the unit cube in `kept` cells, and the raw densities thought to be there, for
+    numbers in [0, 1): the first of each chooses a cell, the others a place within it."""
+    rows = kept.nonzero()
+    cells = rows[(draws[:, 0] * len(rows)).long()]
+    places = (cells + draws[:, 1:] - 0.5) / (torch.tensor(kept.shape, device=kept.device) - 1)
+    at = (2 * places - 1).flip(-1)[None, None, None]
+    metres = F.grid_sample(inside[None, None], at, padding_mode="border", align_corners=True)
+    wanted = bounds[0] + (metres.flatten() / _SOFT).clamp(0, 1) * (bounds[1] - bounds[0])
+    return places.clamp(0, 1), wanted

@@ -74,7 +74,8 @@ class NerfaceAvatar(nn.Module):
     `centre` and `scale` take the frame of the head to the field's: (p - centre) * scale. Outside
     of `hull` there is nothing; an empty one stands for none. `grid` holds densities at the vertices
     of the cube, as found with the conditions `spread` and the bent torsos `bends` of some training
-    frames; `border` is where the torso begins (see ops.bend).
+    frames; `border` is where the torso begins (see ops.bend); `guess` how far inside of the person
+    the vertices were thought to be before training.
     """
 
     centre: Tensor
@@ -84,6 +85,7 @@ class NerfaceAvatar(nn.Module):
     spread: Tensor
     bends: Tensor
     border: Tensor
+    guess: Tensor
 
     def __init__(
         self,
@@ -100,6 +102,7 @@ class NerfaceAvatar(nn.Module):
         spread: Float[Tensor, "S C"] | None = None,
         bends: Float[Tensor, "S 4 4"] | None = None,
         border: Float[Tensor, " 3"] | None = None,
+        guess: Float[Tensor, "X Y Z"] | None = None,
     ) -> None:
         super().__init__()
         self.drawing, self.subject = drawing, subject
@@ -113,6 +116,7 @@ class NerfaceAvatar(nn.Module):
             ("hull", hull, everywhere), ("grid", grid, everywhere.float()),
             ("spread", spread, torch.zeros(0, 0)), ("bends", bends, torch.zeros(0, 4, 4)),
             ("border", border, torch.tensor(BORDER)),
+            ("guess", guess, everywhere.float()),
         ):  # fmt: skip
             self.register_buffer(name, (empty if value is None else value).clone())
 

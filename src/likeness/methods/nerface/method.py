@@ -30,9 +30,10 @@ from likeness.training.collar import border
 from likeness.training.frames import clean_backdrop, matte_of, person_pixels, trainable_frames
 from likeness.training.hull import hull, in_any_bend
 from likeness.training.occupancy import measured, some
-from likeness.training.solid import depth_inside, shape_density
+from likeness.training.solid import depth_inside, guessed, shape_density
 
 _CELLS = 48  # vertices of the hull along a side, where rays do not walk
+_SPOTS = 512  # places of a step that are held to the guessed shape
 _JITTER = 64  # random numbers of a walk
 _WALL = opaque(2.5)  # raw density inside of a person, before training
 _MIST = 0.0  # and outside
@@ -54,6 +55,7 @@ class View:
     alpha: Float[Tensor, " R"]
     draws: Draws | None
     jitter: Float[Tensor, "R J"] | None
+    spots: Float[Tensor, "P 4"] | None
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class Nerface:
     """Let the face alone hear the expression; in the paper everything does."""
     shape_steps: int = 200
     """Steps in which the field is first taught the rig's shape, where rays walk."""
+    hold: float = 0.01
+    """Weight of staying with that shape, which decides where no frame does."""
     probes: int = 6
     """Training moments with which the grid is measured."""
     measure_every: int = 400
@@ -109,9 +113,9 @@ class Nerface:
     """Metres before and behind the head that are looked through."""
     noise: float = 0.1
     """Standard deviation of noise on densities while training, without a grid."""
-    rate: float = 3e-3
+    rate: float = 2e-3
     """Learning rate at the start."""
-    table_rate: float = 1e-2
+    table_rate: float = 4e-3
     """That of the table of places."""
     decay: float = 0.05
     """What the rate is multiplied by in the end."""
@@ -222,8 +226,8 @@ class Nerface:
         field, still = made.coarse, torch.zeros(made.subject.width + self.codes)
         shape_density(
             lambda points: field.trunk(HALF * (2 * points - 1), still)[1],
-            [p for p in field.parameters()], inside, made.hull, (_MIST, _WALL), generator,
-            self.shape_steps, self.table_rate,
+            list(field.parameters()), inside, made.hull, (_MIST, _WALL), generator,
+            self.shape_steps,
         )  # fmt: skip
         rows = torch.randperm(len(made.codes), generator=generator)[: 8 * self.probes]
         moments = take(chosen, rows)
@@ -233,8 +237,7 @@ class Nerface:
         made.bends = torch.cat(
             [torch.eye(4)[None], torso_bend(moments, made.subject.rest_torso).view(-1, 4, 4)]
         )
-        edge = made.edge
-        made.hull = in_any_bend(made.hull, places, made.bends, edge)
+        made.hull, made.guess = in_any_bend(made.hull, places, made.bends, made.edge), inside
         made.grid = torch.zeros(made.hull.shape)
         self._measure(made, 0)
 
@@ -276,7 +279,8 @@ class Nerface:
         expression = take(track.expressions, index)
         if self.cells:
             jitter = torch.rand((count, _JITTER), generator=generator)
-            return View(row, camera, expression, at, flat, seen, alpha, None, jitter)
+            spots = torch.rand((_SPOTS, 4), generator=generator)
+            return View(row, camera, expression, at, flat, seen, alpha, None, jitter, spots)
         first, second = (count, self.coarse), (count, self.coarse + self.fine)
         draws = Draws(
             torch.rand(first, generator=generator),
@@ -284,7 +288,7 @@ class Nerface:
             torch.randn(first, generator=generator),
             torch.randn(second, generator=generator),
         )
-        return View(row, camera, expression, at, flat, seen, alpha, draws, None)
+        return View(row, camera, expression, at, flat, seen, alpha, draws, None, None)
 
     def optimizer(self, avatar: NerfaceAvatar) -> Optimizer:
         fields = [avatar.coarse] if avatar.fine is None else [avatar.coarse, avatar.fine]
@@ -314,6 +318,11 @@ class Nerface:
             seen = walk(avatar.coarse, rays, told, avatar.occupied(), self.most, view.jitter)
             drawn = seen.values + (1 - seen.opacity[:, None]) * backdrop
             losses = {"colour": (drawn - view.rgb).abs().mean()}
+            if self.hold > 0 and view.spots is not None:
+                places, wanted = guessed(avatar.guess, avatar.hull, (_MIST, _WALL), view.spots)
+                condition = told.condition.detach()
+                raw = avatar.coarse.trunk(HALF * (2 * places - 1), condition)[1]
+                losses["shape"] = self.hold * (raw - wanted).abs().mean()
             return losses | self._besides(avatar, code, seen.opacity, view.alpha)
         first, second = look_twice(
             avatar.coarse, avatar.fine, rays, avatar.condition(view.expression, code), backdrop,

@@ -79,6 +79,7 @@ class BlendAvatar(nn.Module):
     spread: Tensor
     bends: Tensor
     border: Tensor
+    guess: Tensor
 
     def __init__(
         self,
@@ -94,15 +95,18 @@ class BlendAvatar(nn.Module):
         spread: Float[Tensor, "S K"],
         bends: Float[Tensor, "S 4 4"],
         border: Float[Tensor, " 3"],
+        guess: Float[Tensor, "X Y Z"] | None = None,
     ) -> None:
         """`spread` are weights that training frames have, and `bends` of their torsos, for probing
-        what can be occupied. `border` is where the torso begins (see ops.bend)."""
+        what can be occupied. `border` is where the torso begins (see ops.bend), `guess`
+        how far inside of the person the grid's vertices were thought to be before training."""
         super().__init__()
         self.walk, self.subject, self.field = walk, subject, field
         self.backdrop = nn.Parameter(backdrop.clone())
         for name, value in (
             ("box_from_head", box_from_head), ("mean", mean), ("axes", axes), ("grid", grid),
             ("hull", hull), ("spread", spread), ("bends", bends), ("border", border),
+            ("guess", torch.zeros(0, 0, 0) if guess is None else guess),
         ):  # fmt: skip
             self.register_buffer(name, value.clone())
 

@@ -20,7 +20,6 @@ from likeness.core.track import Track
 from likeness.methods.nerfblendshape.avatar import HALF, BlendAvatar, Walk
 from likeness.methods.nerfblendshape.field import Field, Shape
 from likeness.methods.nerfblendshape.patches import PATCH, patch_pixels
-from likeness.methods.nerfblendshape.unit import unit
 from likeness.nn.subject import subject_of
 from likeness.ops.bend import BORDER, torso_bend
 from likeness.ops.hash_grid import HashLayout
@@ -32,13 +31,14 @@ from likeness.training.collar import border
 from likeness.training.frames import clean_backdrop, matte_of, person_pixels, trainable_frames
 from likeness.training.hull import hull, in_any_bend
 from likeness.training.occupancy import measured, some
-from likeness.training.solid import depth_inside, shape_density
+from likeness.training.solid import depth_inside, guessed, shape_density
 
 _BEHIND = 0.05  # the backdrop is learned only where the matte is below this
 _MIDDLE = (0.0, -0.08, -0.06)  # of head and shoulders, seen from between the eyes, in metres
 _FACE, _FACE_SIDE = (0.0, -0.045, -0.02), 0.21  # middle and side of where expressions move skin
 _CUBE = torch.tensor([[-HALF] * 3, [HALF] * 3])
 _WALL = 4.0  # raw density inside of a person
+_SPOTS = 512  # places of a step that are held to the guessed shape
 _JITTER = 64  # random numbers per ray
 _MOUTH = tuple(REGION[n] for n in ("lips", "mouth", "teeth", "tongue"))
 _HEAD = tuple(REGION[n] for n in HEAD_REGIONS)
@@ -55,6 +55,7 @@ class View:
     rgb: Float[Tensor, "B R 3"]
     alpha: Float[Tensor, "B R"]
     jitter: Float[Tensor, "B*R J"]
+    spots: Float[Tensor, "P 4"]
     patch: bool
 
 
@@ -120,6 +121,8 @@ class NerfBlendShape:
     """Start from the hull of the mattes."""
     shape_steps: int = 150
     """Steps in which the field is first taught the rig's shape; 0 leaves depth open."""
+    hold: float = 0.01
+    """Weight of staying with that shape, which decides where no frame does."""
     mask: float = 0.3
     """Weight of the matte in the first part of training."""
     mask_until: float = 1.0
@@ -132,7 +135,7 @@ class NerfBlendShape:
     """Weight of that comparison, and of L1 on such patches."""
     sparsity: float = 0.0
     """Weight of the mean absolute entry of the tables of bases."""
-    rate: float = 1e-2
+    rate: float = 4e-3
     """Learning rate at the start."""
     resting: bool = True
     """Entries of tables that no sample looked at keep still, as instant-ngp has it."""
@@ -212,7 +215,7 @@ class NerfBlendShape:
             self._shape(field, kept, inside, generator)
         made = BlendAvatar(
             self.walk(), subject, field, clean_backdrop(capture, track), self.placed(), mean, axes,
-            grid, kept, spread, torch.cat([still, moved]), torch.tensor(edge),
+            grid, kept, spread, torch.cat([still, moved]), torch.tensor(edge), inside,
         )  # fmt: skip
         if inside is not None:
             self._measure(made, 0)
@@ -251,13 +254,18 @@ class NerfBlendShape:
 
     def _shape(self, field: Field, kept: Tensor, inside: Tensor, generator: Generator) -> None:
         """Begin with the guessed shape of the person as a wall, and thin mist before it."""
-        blend = torch.zeros(1, field.shape.bases)
         parameters = [field.tables.neutral, *field.inner.parameters()]
         parameters += [] if field.ground is None else [field.ground.table]
         shape_density(
-            lambda points: field.inner(field.looked_up(points, blend, None, None))[:, 0],
-            parameters, inside, kept, (0.0, _WALL), generator, self.shape_steps,
+            lambda points: self._raw(field, points), parameters, inside, kept, (0.0, _WALL),
+            generator, self.shape_steps,
         )  # fmt: skip
+
+    @staticmethod
+    def _raw(field: Field, places: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
+        """What becomes density, without expression."""
+        blend = places.new_zeros(1, field.shape.bases)
+        return field.inner(field.looked_up(places, blend, None, None))[:, 0]
 
     def _bases(self, seen: Float[Tensor, "T C"]) -> tuple[Tensor, Tensor]:
         """The condition's middle and its principal directions, each of unit spread."""
@@ -321,7 +329,8 @@ class NerfBlendShape:
         rows = torch.tensor(chosen)
         return View(
             take(track.cameras, rows), take(track.expressions, rows), at, flat,
-            torch.stack(rgb).float() / 255, torch.stack(alpha), jitter, patch,
+            torch.stack(rgb).float() / 255, torch.stack(alpha), jitter,
+            torch.rand((_SPOTS, 4), generator=generator), patch,
         )  # fmt: skip
 
     def _patch(
@@ -382,6 +391,9 @@ class NerfBlendShape:
             losses["patch"] = self.perceptual * perceptual(drawn.view(sides), truth.view(sides))
         if step < self.mask_until * self.steps and self.mask > 0:
             losses["matte"] = self.mask * (seen.opacity - matte).abs().mean()
+        if self.hold > 0 and avatar.guess.numel():
+            places, wanted = guessed(avatar.guess, avatar.hull, (0.0, _WALL), view.spots)
+            losses["shape"] = self.hold * (self._raw(avatar.field, places) - wanted).abs().mean()
         if self.sparsity > 0:
             losses["tables"] = self.sparsity * avatar.field.tables.basis.abs().mean()
         return losses
