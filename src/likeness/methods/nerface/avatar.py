@@ -132,16 +132,9 @@ class NerfaceAvatar(nn.Module):
         fields = [Field(replace(shape, condition=condition)) for _ in range(2)]
         two = any(k.startswith("fine.") for k in state)
         names = (
-            "codes",
-            "backdrop",
-            "centre",
-            "scale",
-            "hull",
-            "grid",
-            "spread",
-            "bends",
-            "border",
-        )
+            "codes", "backdrop", "centre", "scale", "hull", "grid",
+            "spread", "bends", "border", "guess",
+        )  # fmt: skip
         whole = [state[n] for n in names]
         made = cls(drawing, subject, fields[0], fields[1] if two else None, *whole)
         made.load_state_dict(state)

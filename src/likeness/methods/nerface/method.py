@@ -91,7 +91,7 @@ class Nerface:
     """Let the face alone hear the expression; in the paper everything does."""
     shape_steps: int = 200
     """Steps in which the field is first taught the rig's shape, where rays walk."""
-    hold: float = 0.01
+    hold: float = 0.02
     """Weight of staying with that shape, which decides where no frame does."""
     probes: int = 6
     """Training moments with which the grid is measured."""

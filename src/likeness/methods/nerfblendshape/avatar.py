@@ -117,16 +117,9 @@ class BlendAvatar(nn.Module):
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
         names = (
-            "backdrop",
-            "box_from_head",
-            "mean",
-            "axes",
-            "grid",
-            "hull",
-            "spread",
-            "bends",
-            "border",
-        )
+            "backdrop", "box_from_head", "mean", "axes", "grid", "hull",
+            "spread", "bends", "border", "guess",
+        )  # fmt: skip
         field = Field(replace(shape, bases=state["axes"].shape[1]))
         made = cls(walk, subject, field, *(state[n] for n in names))
         made.load_state_dict(state)

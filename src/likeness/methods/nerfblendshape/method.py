@@ -121,7 +121,7 @@ class NerfBlendShape:
     """Start from the hull of the mattes."""
     shape_steps: int = 150
     """Steps in which the field is first taught the rig's shape; 0 leaves depth open."""
-    hold: float = 0.01
+    hold: float = 0.02
     """Weight of staying with that shape, which decides where no frame does."""
     mask: float = 0.3
     """Weight of the matte in the first part of training."""
