@@ -12,10 +12,11 @@ import torch
 from likeness.core.camera import pinhole
 from likeness.core.errors import Missing
 from likeness.core.geometry import look_at
+from likeness.ops.adam import _adam_step
 from likeness.ops.hash_grid import HashLayout, _blended_hash_encode, _hash_encode
 from likeness.ops.image import _l1_dssim
 from likeness.ops.mesh import _see
-from likeness.ops.splats import _rasterise_splats, project_splats
+from likeness.ops.splats import _project_splats, _rasterise_splats, project_splats
 from likeness.ops.volumes import _composite_packed
 
 if not torch.cuda.is_available():
@@ -88,6 +89,52 @@ def test_splats_in_triton_blend_as_the_definition(count, size, channels):
             *(x.to(PLACE) for x in (on_screen.xy, on_screen.depth, *inputs[1:])), *size
         )
         torch.testing.assert_close(whole[0].double().cpu(), truth[0], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 150])
+def test_splats_in_triton_project_as_the_definition(count):
+    from likeness.ops import splats_project_gpu
+
+    g = torch.Generator().manual_seed(count)
+    pose = look_at(torch.tensor([0.05, 0.1, 0.4]), torch.zeros(3), torch.eye(3)[1])
+    view = pinhole(60.0, 33, 18, pose)
+    means, turn = 0.15 * torch.randn(count, 3, generator=g), torch.randn(count, 4, generator=g)
+    scale = 0.02 * torch.exp(0.5 * torch.randn(count, 3, generator=g))
+    inputs = (means, turn, scale)
+
+    def places(project):
+        def place(means, turn, scale):
+            k, pose = (x.to(means) for x in (view.intrinsics, view.camera_from_world))
+            return project(means, turn, scale, k, pose, 33, 18)
+
+        return place
+
+    truth = differentiated(places(_project_splats), inputs, torch.float64)
+    found = differentiated(places(splats_project_gpu.project_splats), inputs, torch.float32)
+    assert_alike(found, truth)
+    if count < 9:
+        return
+    means[3], turn[4], scale[5, 1], means[6, 2] = float("nan"), 0.0, float("inf"), 2.0
+    found = differentiated(places(splats_project_gpu.project_splats), inputs, torch.float32)
+    assert all(bool(x.isfinite().all()) for x in found)
+    assert found[1][3:7].tolist() == [0.0] * 4  # of no depth: not to be drawn
+
+
+def test_adam_in_triton_steps_as_the_definition():
+    from likeness.ops import adam_gpu
+
+    g = torch.Generator().manual_seed(6)
+    ours = [torch.randn(40, 37, generator=g).to(PLACE) for _ in range(3)]
+    ours[2] = ours[2].square()
+    exact = [x.double() for x in ours]
+    for step in (1, 2, 3):
+        gradient = torch.randn(40, 37, generator=g).to(PLACE)
+        gradient[step] = torch.tensor([float("nan"), *[float("inf")] * 36])
+        rest = (step, 1e-2, (0.9, 0.99), 1e-8)
+        adam_gpu.adam_step(ours[0], gradient, *ours[1:], *rest)
+        _adam_step(exact[0], gradient.double(), *exact[1:], *rest)
+    for found, truth in zip(ours, exact, strict=True):
+        torch.testing.assert_close(found.double(), truth, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("count", "features"), [(0, 2), (1, 2), (130, 3)])
