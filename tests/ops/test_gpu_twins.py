@@ -9,10 +9,12 @@ from itertools import pairwise
 import pytest
 import torch
 
+from likeness.core.batching import move
 from likeness.core.camera import pinhole
 from likeness.core.errors import Missing
 from likeness.core.geometry import look_at
 from likeness.ops.adam import _adam_step
+from likeness.ops.atlas import _draw_cells
 from likeness.ops.hash_grid import HashLayout, _blended_hash_encode, _hash_encode
 from likeness.ops.image import _l1_dssim
 from likeness.ops.mesh import _see
@@ -120,6 +122,22 @@ def test_splats_in_triton_project_as_the_definition(count):
     assert found[1][3:7].tolist() == [0.0] * 4  # of no depth: not to be drawn
 
 
+@pytest.mark.parametrize(("count", "channels"), [(0, 3), (1, 1), (300, 5)])
+def test_atlases_in_triton_are_drawn_from_as_the_definition(count, channels):
+    from likeness.ops import atlas_gpu
+
+    g = torch.Generator().manual_seed(count)
+    cells = torch.randint(0, 20, (count, 4), generator=g).to(PLACE)
+    weights = torch.rand(count, 4, generator=g).to(PLACE)
+    inputs = (torch.randn(20, channels, generator=g),)
+
+    def drawing(draw):
+        return lambda table: [draw(table, cells, weights.to(table))]
+
+    truth = differentiated(drawing(_draw_cells), inputs, torch.float64)
+    assert_alike(differentiated(drawing(atlas_gpu.draw_cells), inputs, torch.float32), truth)
+
+
 def test_adam_in_triton_steps_as_the_definition():
     from likeness.ops import adam_gpu
 
@@ -223,13 +241,13 @@ def test_gsplat_gets_the_splats_it_is_asked_to_blend(monkeypatch):
     def rasterize_to_pixels(xy, conic, colour, opacity, width, height, tile, offsets, ids):
         """What gsplat does with its arguments, by the definition, tile by tile."""
         columns, ends = offsets.shape[2], [*offsets.flatten().tolist(), len(ids)]
-        picture, alpha = torch.zeros(1, height, width, 3), torch.zeros(1, height, width, 1)
+        picture, alpha = xy.new_zeros(1, height, width, 3), xy.new_zeros(1, height, width, 1)
         for t, (first, last) in enumerate(pairwise(ends)):
-            mine, corner = ids[first:last].long(), torch.tensor([t % columns, t // columns]) * tile
-            near = torch.arange(1, len(mine) + 1).float()
+            mine, corner = ids[first:last].long(), xy.new_tensor([t % columns, t // columns]) * tile
+            near = torch.arange(1, len(mine) + 1, device=xy.device).float()
             each = (xy[0, mine] - corner, near, conic[0, mine], colour[0, mine], opacity[0, mine])
             c, a = _rasterise_splats(*each, tile, tile)
-            x, y = corner.tolist()
+            x, y = (int(k) for k in corner)
             rows, across = min(tile, height - y), min(tile, width - x)
             picture[0, y : y + rows, x : x + across] = c[:rows, :across]
             alpha[0, y : y + rows, x : x + across, 0] = a[:rows, :across]
@@ -244,6 +262,7 @@ def test_gsplat_gets_the_splats_it_is_asked_to_blend(monkeypatch):
     depth = torch.rand(30, generator=g) - 0.1
     conic = torch.tensor([0.05, 0.01, 0.08]).expand(30, 3)
     f, o = torch.rand(30, 3, generator=g), torch.rand(30, generator=g)
+    xy, depth, conic, f, o = move([xy, depth, conic, f, o], PLACE)
     found = splats_gpu.rasterise_splats(xy, depth, conic, f, o, 37, 22)
     truth = _rasterise_splats(xy, depth, conic, f, o, 37, 22)
     for ours, exact in zip(found, truth, strict=True):
@@ -256,10 +275,9 @@ def test_asking_for_gsplat_without_having_it_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "gsplat", None)
     monkeypatch.setenv("LIKENESS_GSPLAT", "1")
     one = torch.ones(1)
+    parts = [torch.ones(1, 2), one, torch.tensor([[1.0, 0, 1]]), torch.ones(1, 3), one]
     with pytest.raises(Missing, match="pip install gsplat"):
-        splats_gpu.rasterise_splats(
-            torch.ones(1, 2), one, torch.tensor([[1.0, 0, 1]]), torch.ones(1, 3), one, 4, 4
-        )
+        splats_gpu.rasterise_splats(*move(parts, PLACE), 4, 4)
 
 
 @pytest.mark.parametrize("cull", [False, True])
