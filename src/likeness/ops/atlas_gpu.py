@@ -82,7 +82,8 @@ class _Draw(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, d_out):  # type: ignore[override]
-        return scattered(d_out, *ctx.saved_tensors, ctx.rows), None, None
+        cells, weights = ctx.saved_tensors
+        return scattered(d_out, cells, weights, ctx.rows), None, None
 
 
 def draw_cells(table: Tensor, cells: Tensor, weights: Tensor) -> Tensor:
