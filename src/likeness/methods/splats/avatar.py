@@ -170,7 +170,8 @@ class SplatAvatar(nn.Module):
     def remember_sides(self, camera: Camera, moment: Expression) -> None:
         """Keep how the head looks now from sides that training may not see (see `sides`)."""
         cameras = fan(camera, moment)
-        pictures = [self.draw(c, self.pose(moment, eye_of(c)))[:2] for c in cameras]
+        seen = self.features(moment)
+        pictures = [self.draw(c, self.pose(moment, seen, eye_of(c)))[:2] for c in cameras]
         self.sides = remembered(cameras, moment, pictures)
 
     @property
@@ -205,7 +206,8 @@ class SplatAvatar(nn.Module):
         """The expression with pose and coefficients nudged: 6 of a motion in the head's frame,
         then coefficients and personal modes, then 6 of a motion in the torso's frame."""
         codes = self.surface.coefficients
-        head = expression.world_from_head @ se3_exp(correction[..., :6])
+        ends = torch.stack([correction[..., :6], correction[..., -6:]])
+        turned, leaned = se3_exp(ends)
         torso = expression.world_from_torso
         if torso is None:
             torso = expression.world_from_head
@@ -214,17 +216,17 @@ class SplatAvatar(nn.Module):
             personal = personal + correction[..., 6 + codes : -6]
         return replace(
             expression,
-            world_from_head=head,
-            world_from_torso=torso @ se3_exp(correction[..., -6:]),
+            world_from_head=expression.world_from_head @ turned,
+            world_from_torso=torso @ leaned,
             coefficients=expression.coefficients + correction[..., 6 : 6 + codes],
             personal=personal,
         )
 
-    def pose(self, expression: Expression, eye: Tensor | None = None) -> Posed:
+    def pose(self, expression: Expression, seen: Tensor, eye: Tensor | None = None) -> Posed:
         """Every splat in the world, for one moment; with an `eye`, those it can see (see
-        `ops.ride`). Corrections are the caller's business."""
-        with torch.no_grad():  # corrections are for what moves, not for what is seen there
-            code = self.code(self.features(expression))
+        `ops.ride`). What is `seen` there follows the features of the moment as it was tracked;
+        corrections of the expression are for what moves, and the caller's business."""
+        code = self.code(seen)
         vertices = self.surface.with_free(self.surface.head_vertices(expression))
         head = expression.world_from_head
         torso = head @ (torso_in_head(expression) @ invert_rigid(self.rest_torso))
@@ -313,10 +315,14 @@ class SplatAvatar(nn.Module):
 
     def drawn(self, camera: Camera, expression: Expression) -> Picture:
         """The same for one view, with gradients."""
-        correction = self.regression(self.features(expression))
-        posed = self.pose(self.corrected(expression, correction), eye_of(camera))
+        posed = self._seen(expression, eye_of(camera))
         picture, alpha, _ = self.draw(camera, posed, depth=True)
         return Picture(picture[..., :3].clamp(0, 1), alpha, picture[..., 3])
+
+    def _seen(self, expression: Expression, eye: Tensor | None = None) -> Posed:
+        """Posed for a moment that was not refined: with the correction that features predict."""
+        seen = self.features(expression)
+        return self.pose(self.corrected(expression, self.regression(seen)), seen, eye)
 
     def _render_batch(self, camera: Camera, expression: Expression) -> Picture:
         count = expression.coefficients.shape[0]
@@ -335,8 +341,7 @@ class SplatAvatar(nn.Module):
     @torch.no_grad()
     def splats(self, expression: Expression) -> Splats:
         """The posed Gaussians, for exporters and other renderers."""
-        correction = self.regression(self.features(expression))
-        posed = self.pose(self.corrected(expression, correction))
+        posed = self._seen(expression)
         harmonics = (posed.colour - 0.5)[:, None] / _DC
         return Splats(
             posed.means,

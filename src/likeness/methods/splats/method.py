@@ -174,7 +174,8 @@ class RiggedSplats:
         if progress < self.warm_up:
             view = halved(view)
         expression = avatar.corrected(view.expression, avatar.correction(view.index))
-        posed = avatar.pose(expression, eye_of(view.camera))
+        seen = avatar.seen_features[view.index]
+        posed = avatar.pose(expression, seen, eye_of(view.camera))
         picture, alpha, places = avatar.draw(view.camera, posed)
         if places.requires_grad:
             places.retain_grad()
@@ -197,7 +198,8 @@ class RiggedSplats:
         assert avatar.sides is not None
         which = step // _SIDE_EVERY % len(avatar.sides)
         camera = avatar.sides.camera(which)
-        posed = avatar.pose(avatar.sides.moment, eye_of(camera))
+        moment = avatar.sides.moment
+        posed = avatar.pose(moment, avatar.features(moment), eye_of(camera))
         picture, alpha, _ = avatar.draw(camera, posed)
         return avatar.sides.unlike(which, picture, alpha)
 
