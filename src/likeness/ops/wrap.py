@@ -133,7 +133,7 @@ class _Body:
         edges = _edges(triangles)
         count = len(start)
         graph = coo_matrix((np.ones(len(edges)), edges.T), shape=(count, count))
-        part = connected_components(graph, directed=False)[1]
+        _, part = connected_components(graph, directed=False)
         main = part == np.bincount(part).argmax()
         pairs = np.concatenate([edges, _joins(start, main)])
         pairs = np.unique(np.sort(pairs, 1), axis=0)
@@ -191,7 +191,7 @@ def _edges(triangles: np.ndarray) -> np.ndarray:
 def _on_open_edges(triangles: np.ndarray, count: int) -> np.ndarray:
     pairs, seen = np.unique(np.sort(_edges(triangles), 1), axis=0, return_counts=True)
     marked = np.zeros(count, dtype=bool)
-    marked[pairs[seen == 1].ravel()] = True
+    marked[pairs[np.equal(seen, 1)].ravel()] = True
     return marked
 
 
