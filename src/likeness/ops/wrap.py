@@ -180,8 +180,7 @@ def _joins(start: np.ndarray, main: np.ndarray) -> np.ndarray:
     if not len(loose):
         return np.zeros((0, 2), dtype=np.int64)
     away, nearest = KDTree(start[body]).query(start[loose])
-    close = away < _JOIN
-    return np.stack([loose[close], body[nearest[close]]], -1)
+    return np.stack([loose, body[nearest]], -1)[np.less(away, _JOIN)]
 
 
 def _edges(triangles: np.ndarray) -> np.ndarray:
