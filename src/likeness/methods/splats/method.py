@@ -22,6 +22,7 @@ from likeness.methods.splats.growth import recycle
 from likeness.methods.splats.looks import look_at_frames, needed_matte
 from likeness.methods.splats.placement import place
 from likeness.methods.splats.surface import bake
+from likeness.ops.backdrop import widened
 from likeness.ops.image import l1_dssim
 from likeness.rigs import RIGS
 from likeness.training.adam import Adam
@@ -102,9 +103,13 @@ class RiggedSplats:
         looks = look_at_frames(capture, track, surface, frames)
         camera = take(track.cameras, frames[rest.frame])
         start = place(surface, looks, rest, camera, self.splats, generator)
+        taken = take(track.cameras, 0)
+        behind, *room = widened(
+            clean_backdrop(capture, track), taken, take(track.cameras, torch.tensor(frames))
+        )
         avatar = SplatAvatar(
             surface, code, rest, start.corners, start.weights, start.uv, start.region, seen,
-            self.atlas, clean_backdrop(capture, track), take(track.cameras, 0),
+            self.atlas, behind, taken, (room[0], room[1]),
         )  # fmt: skip
         with torch.no_grad():
             avatar.offset.copy_(start.offset)
