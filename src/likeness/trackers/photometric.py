@@ -51,7 +51,7 @@ class Photometric:
     """Personal modes: motions of this person that no named shape can say."""
     smooth: float = 1.0
     """How strongly neighbouring frames hold together; 0 lets each stand alone."""
-    bends: int = 8
+    bends: int = 12
     """Modes in which clothes bend beyond the shoulders' rigid motion."""
     rounds: int = 2
     """How often colours are learned and poses corrected in turn."""

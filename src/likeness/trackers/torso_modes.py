@@ -35,7 +35,7 @@ _SMOOTHEST = 20  # smooth patterns of displacement a field is made of
 _STIFF = 0.3  # how unwilling a field is to bend
 _HOLD = 0.02  # pull of a frame's weights to what training frames do on average
 _LEAST_MOVE = 0.04  # pixels at 256 that a mode must move the clothes by to count
-_FARTHEST = 3.5  # standard deviations
+_FARTHEST = 8.0  # standard deviations: modes are smooth, and later frames may go on a long way
 _GRID = 24  # places along a side of the picture at which modes are handed on
 
 
