@@ -185,17 +185,15 @@ class RiggedSplats:
         if places.requires_grad:
             places.retain_grad()
             avatar.places, avatar.shown = places, posed.shown
-        behind, nobody = avatar.behind(view.camera), view.alpha < _NOBODY
-        drawn = picture[..., :3] + (1 - alpha[..., None]) * behind.detach()
+        drawn = picture[..., :3] + (1 - alpha[..., None]) * avatar.behind(view.camera)
         losses = {
             "picture": l1_dssim(drawn, view.rgb, self.structure, view.weight),
-            "behind": ((behind - view.rgb).abs() * nobody[..., None]).mean(),
             "small": 1e-6 * avatar.corrections[view.index].square().sum(),
         }
         if progress < 0.5:
             losses["matte"] = self.matte * (alpha - view.alpha).abs().mean()
         else:  # nothing floats beside the person, whatever colour it hides in
-            losses["matte"] = 5 * self.matte * (alpha * nobody).mean()
+            losses["matte"] = self.matte * (alpha * (view.alpha < _NOBODY)).mean()
         if self.sides > 0 and avatar.sides is not None and step % _SIDE_EVERY == 0:
             losses["sides"] = self.sides * self.seen_from_side(avatar, step)
         return losses
