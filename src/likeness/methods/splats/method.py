@@ -41,6 +41,7 @@ _FAINT_PULL = {  # gradients so small move a splat, of 30,000, at half the rate 
     "follow": 1e-8,
 }
 _NOBODY = 0.01  # of the matte: surely not the person
+_FLOATS = 5.0  # times the weight of the matte, on what is drawn there in the second half
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,15 +186,17 @@ class RiggedSplats:
         if places.requires_grad:
             places.retain_grad()
             avatar.places, avatar.shown = places, posed.shown
-        drawn = picture[..., :3] + (1 - alpha[..., None]) * avatar.behind(view.camera)
+        behind, nobody = avatar.behind(view.camera), view.alpha < _NOBODY
+        drawn = picture[..., :3] + (1 - alpha[..., None]) * behind
         losses = {
             "picture": l1_dssim(drawn, view.rgb, self.structure, view.weight),
+            "behind": ((behind - view.rgb).abs() * nobody[..., None]).mean(),
             "small": 1e-6 * avatar.corrections[view.index].square().sum(),
         }
         if progress < 0.5:
             losses["matte"] = self.matte * (alpha - view.alpha).abs().mean()
         else:  # nothing floats beside the person, whatever colour it hides in
-            losses["matte"] = self.matte * (alpha * (view.alpha < _NOBODY)).mean()
+            losses["matte"] = _FLOATS * self.matte * (alpha * nobody).mean()
         if self.sides > 0 and avatar.sides is not None and step % _SIDE_EVERY == 0:
             losses["sides"] = self.sides * self.seen_from_side(avatar, step)
         return losses
