@@ -1,5 +1,7 @@
 """`likeness mesh`: volumes and rigs as files that other programs open, marked."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from likeness.exporters.notes import Note
 from likeness.rigs.clay import clay
 from likeness.verbs import mesh as module
 from likeness.verbs.mesh import mesh
+from likeness.verbs.moments import at_rest
 from likeness.verbs.verify import mark
 
 RADIUS = 0.13
@@ -83,3 +86,15 @@ def test_what_has_no_volume_is_not_wrapped(folder, tmp_path):
 def test_the_mesh_of_a_rigged_avatar_is_marked_too(folder, tmp_path):
     mesh(folder, tmp_path / "a.ply", device="cpu")
     assert mark(tmp_path / "a.ply")["consent"]
+
+
+class Still(Ball):
+    """As fields are: at rest with a face, and with no joint of any rig."""
+
+    def at_rest(self):
+        neutral = clay().neutral()
+        return replace(neutral, joints=neutral.joints[:0], world_from_head=self.rest_head)
+
+
+def test_a_field_at_rest_has_the_joints_of_its_rig():
+    assert at_rest(Still()).joints.shape == clay().neutral().joints.shape
