@@ -43,8 +43,7 @@ def bake(
     where = texels.mask.flatten().nonzero()[:, 0]
     parts = _Parts(*(_among(labels, names) for names in (INSIDE, _EYES)))
     seen = []
-    most = _VOLUME if isinstance(avatar, HasDensity) else _MOST
-    for view in views(avatar, surface, rest, pixels or min(max(3 * size // 4, 192), most)):
+    for view in views(avatar, surface, rest, pixels or _pixels(avatar, size)):
         picture = avatar.render(view.camera, view.expression)
         mesh = surface.at(view.expression.coefficients)
         world = transform(view.expression.world_from_head, mesh.vertices)
@@ -57,6 +56,11 @@ def bake(
     whole = torch.zeros(size * size, 3)
     whole[where] = completed(colour, sure, places, labels)
     return padded(whole.view(size, size, 3), texels.mask)
+
+
+def _pixels(avatar: Any, size: int) -> int:
+    most = _VOLUME if isinstance(avatar, HasDensity) else _MOST
+    return min(max(3 * size // 4, 192), most)
 
 
 @dataclass(frozen=True, eq=False)
