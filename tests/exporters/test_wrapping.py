@@ -14,6 +14,7 @@ from likeness.exporters import volumes
 from likeness.exporters.glb import Glb, resting
 from likeness.exporters.motion import Motion
 from likeness.exporters.surface import skinned
+from likeness.exporters.texture import bake
 from likeness.exporters.volumes import wrapped
 from likeness.rigs.clay import clay
 
@@ -28,6 +29,7 @@ class Bun:
 
     def __init__(self) -> None:
         self.identity = clay().rest()
+        self.drawn = []
 
     def density(self, points, expression):
         head = transform(invert_rigid(expression.world_from_head), points)
@@ -39,6 +41,7 @@ class Bun:
 
     def render(self, camera, expression):
         size = (camera.height, camera.width)
+        self.drawn.append(size)
         return Picture(torch.full((*size, 3), 0.4), torch.ones(size))
 
 
@@ -99,6 +102,14 @@ def test_a_glb_asked_to_wrap_has_the_52_shapes_on_the_volume(still, note, tmp_pa
         assert mesh["extras"]["targetNames"] == list(clay().shape_names)
         found.append(document["accessors"][mesh["primitives"][0]["attributes"]["POSITION"]])
     assert found[0]["max"][1] > found[1]["max"][1] + 0.01  # the egg is higher than the skull
+
+
+@pytest.mark.usefixtures("few_looks")
+def test_a_volume_is_drawn_small_for_a_large_texture(still):
+    bun = Bun()
+    colour = bake(bun, skinned(bun), resting(still), 640)
+    assert colour.shape == (640, 640, 3)
+    assert bun.drawn == [(400, 400)]
 
 
 def test_what_cannot_be_wrapped_says_why(avatar, motion, note, still, tmp_path):

@@ -4,25 +4,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import trimesh
 from torch import Tensor
 
 from likeness.core.avatar import HasDensity, HasMesh
 from likeness.core.batching import move
 from likeness.core.errors import BadInput, Unsupported
 from likeness.core.expression import Expression
-from likeness.core.files import atomic
 from likeness.core.geometry import transform
-from likeness.core.media import to_bytes
 from likeness.core.rig import Mesh
 from likeness.exporters.glb import resting
 from likeness.exporters.motion import moment
+from likeness.exporters.plain_mesh import SUFFIXES, write_plain_mesh
 from likeness.exporters.surface import skinned
 from likeness.exporters.volumes import RESOLUTION, asked, cut, wrapped
+from likeness.verbs.export import note_of
 from likeness.verbs.loading import device_of, open_avatar
 from likeness.verbs.moments import at_rest, shape_names, with_settings
-
-_SUFFIXES = (".ply", ".obj", ".glb")
 
 
 def mesh(
@@ -48,8 +45,8 @@ def mesh(
         wrap: Lay the rig's mesh, with its own vertices and triangles, onto the surface of a volume.
         device: "cpu", "cuda", or "auto".
     """
-    if Path(out).suffix.lower() not in _SUFFIXES:
-        raise BadInput(f"{out} should end in {', '.join(_SUFFIXES)}.")
+    if Path(out).suffix.lower() not in SUFFIXES:
+        raise BadInput(f"{out} should end in {', '.join(SUFFIXES)}.")
     if not 8 <= resolution <= 1024 or level <= 0:
         raise BadInput(f"--resolution {resolution} or --level {level} is out of range.")
     where = device_of(device)
@@ -67,7 +64,8 @@ def mesh(
     if len(surface.triangles) == 0:
         raise BadInput(f"No density passes --level {level}. Try a lower level.")
     rotation, shift = now.world_from_head[:3, :3], now.world_from_head[:3, 3]
-    write_mesh(out, (surface.vertices.cpu() - shift) @ rotation, surface.triangles, colour)
+    vertices = (surface.vertices.cpu() - shift) @ rotation
+    write_plain_mesh(Path(out), Mesh(vertices, surface.triangles.cpu()), note_of(avatar), colour)
 
 
 @torch.no_grad()
@@ -83,19 +81,3 @@ def _wrapped(
     colour = asked(head, at.to(still.world_from_head), still)[1]
     mesh = laid.at(coefficients)
     return Mesh(transform(still.world_from_head.cpu(), mesh.vertices), mesh.triangles), colour.cpu()
-
-
-def write_mesh(
-    out: str | Path, vertices: Tensor, triangles: Tensor, colour: Tensor | None = None
-) -> None:
-    """PLY, OBJ or GLB by the suffix, with vertex colours where there are some."""
-    out = Path(out)
-    shades = None if colour is None else to_bytes(colour[None])[0]
-    made = trimesh.Trimesh(
-        vertices.cpu().double().numpy(),
-        triangles.cpu().numpy(),
-        vertex_colors=shades,
-        process=False,
-    )
-    with atomic(out) as temporary:
-        made.export(temporary, file_type=out.suffix.lower().removeprefix("."))
