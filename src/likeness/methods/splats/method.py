@@ -105,12 +105,12 @@ class RiggedSplats:
         camera = take(track.cameras, frames[rest.frame])
         start = place(surface, looks, rest, camera, self.splats, generator)
         taken = take(track.cameras, 0)
-        behind, *room = widened(
+        behind, left, top = widened(
             clean_backdrop(capture, track), taken, take(track.cameras, torch.tensor(frames))
         )
         avatar = SplatAvatar(
             surface, code, rest, start.corners, start.weights, start.uv, start.region, seen,
-            self.atlas, behind, taken, (room[0], room[1]),
+            self.atlas, behind, taken, (left, top),
         )  # fmt: skip
         with torch.no_grad():
             avatar.offset.copy_(start.offset)
