@@ -58,12 +58,10 @@ def widened(
     at = (at[..., :2] / at[..., 2:]).flatten(0, 1)
     size = at.new_tensor([width, height])
     beyond = torch.maximum(-at.amin(0), at.amax(0) - size).clamp(min=0)
-    new = [
-        min(math.ceil(x / 4 - _STILL) * 4, int(_ROOM * n))
-        for x, n in zip(beyond.tolist(), size.tolist())
-    ]
-    planes = F.pad(picture.permute(2, 0, 1)[None], (new[0], new[0], new[1], new[1]), "replicate")
-    return planes[0].permute(1, 2, 0).contiguous(), *new
+    needed = zip(beyond.tolist(), (width, height))
+    left, top = (min(4 * math.ceil(x / 4 - _STILL), int(_ROOM * most)) for x, most in needed)
+    planes = F.pad(picture.permute(2, 0, 1)[None], (left, left, top, top), "replicate")
+    return planes[0].permute(1, 2, 0).contiguous(), left, top
 
 
 def _warped(picture: Tensor, back: Tensor, camera: Camera) -> Tensor:
