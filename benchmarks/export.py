@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from likeness.core.camera import pinhole
+from likeness.core.errors import Missing
 from likeness.core.geometry import axis_angle_to_matrix, rigid
 from likeness.exporters import EXPORTERS
 from likeness.exporters.motion import Motion, moment
@@ -96,7 +97,11 @@ def main() -> None:
                     continue
                 path = Path(folder) / f"{name}{kind.suffix}"
                 began, worked = time.perf_counter(), time.process_time()
-                kind().export(avatar, path, what, note)
+                try:
+                    kind().export(avatar, path, what, note)
+                except Missing:
+                    print(f"| {name} | {told} | its library is not installed | | |")
+                    continue
                 spent, busy = time.perf_counter() - began, time.process_time() - worked
                 size = path.stat().st_size / 1e6
                 print(f"| {name} | {told} | {spent:.2f} | {busy:.2f} | {size:.2f} |")

@@ -3,12 +3,12 @@
 const fs = require("node:fs");
 const http = require("node:http");
 const path = require("node:path");
-const puppeteer = require("puppeteer-core");
+const { withPage } = require("./browser.cjs");
 
 const job = JSON.parse(fs.readFileSync(process.argv[2], "utf8"));
 const three = path.dirname(path.dirname(require.resolve("three"))); // .../three/build/three.cjs
 
-const PAGE = `<body style="margin:0"><script type="importmap">{"imports":
+const PAGE = `<link rel="icon" href="data:,"><body style="margin:0"><script type="importmap">{"imports":
 {"three":"/three/build/three.module.js","three/addons/":"/three/examples/jsm/"}}</script>
 <script type="module">
 import * as T from "three";
@@ -54,7 +54,7 @@ function answer(request, reply) {
   const url = decodeURIComponent(request.url);
   if (url === "/") return reply.setHeader("content-type", "text/html").end(PAGE);
   const file = url.startsWith("/three/") ? path.join(three, url.slice(7))
-    : url.startsWith("/files/") ? path.join(job.folder, url.slice(7)) : "";
+    : url.startsWith("/files/") ? path.join(job.out, url.slice(7)) : "";
   if (!file || !fs.existsSync(file)) { reply.statusCode = 404; return reply.end(); }
   reply.setHeader("content-type", file.endsWith("js") ? "text/javascript" : "application/octet-stream");
   return fs.createReadStream(file).pipe(reply);
@@ -63,21 +63,15 @@ function answer(request, reply) {
 async function main() {
   const server = http.createServer(answer);
   await new Promise((ready) => server.listen(0, "127.0.0.1", ready));
-  const browser = await puppeteer.launch({
-    executablePath: job.browser,
-    args: ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
+  await withPage(job.browser, { width: job.size, height: job.size }, console.error, async (page) => {
+    await page.goto(`http://127.0.0.1:${server.address().port}/`);
+    await page.waitForFunction("globalThis.shoot", { timeout: 60000 });
+    for (const shot of job.shots) {
+      const said = await page.evaluate((asked) => shoot(asked), shot);
+      await page.screenshot({ path: path.join(job.out, `${shot.name}.png`) });
+      console.log(shot.name, JSON.stringify(said));
+    }
   });
-  const page = await browser.newPage();
-  page.on("pageerror", (error) => console.error(String(error)));
-  await page.setViewport({ width: job.size, height: job.size });
-  await page.goto(`http://127.0.0.1:${server.address().port}/`);
-  await page.waitForFunction("globalThis.shoot", { timeout: 60000 });
-  for (const shot of job.shots) {
-    const said = await page.evaluate((asked) => shoot(asked), shot);
-    await page.screenshot({ path: path.join(job.folder, `${shot.name}.png`) });
-    console.log(shot.name, JSON.stringify(said));
-  }
-  await browser.close();
   server.close();
 }
 

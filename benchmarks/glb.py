@@ -7,14 +7,11 @@ moment below each screenshot: look at it.
 """
 
 import argparse
-import json
-import shutil
-import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
+from browser import GROUND, SIZE, asked_of, photograph
 from PIL import Image
 
 from likeness.core.media import to_bytes
@@ -24,7 +21,7 @@ from likeness.verbs.loading import open_avatar
 from likeness.verbs.moments import at_rest, portrait, shape_names, with_settings
 from likeness.verbs.motions import open_motion
 
-SIZE, GROUND, YAW = 512, 0.5, 0.5
+YAW = 0.5
 SMILE = {"mouthSmileLeft": 0.8, "mouthSmileRight": 0.8}
 SHOTS = (
     ("neutral", {}, 0.0),
@@ -33,31 +30,22 @@ SHOTS = (
     ("blink", {"eyeBlinkLeft": 1.0, "eyeBlinkRight": 1.0}, 0.0),
     ("turned", {}, YAW),
     ("turned-smile", SMILE, -YAW),
+    ("side", {}, 1.2),
 )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("avatar", type=Path)
-    parser.add_argument("--motion", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--browser", default=shutil.which("chromium") or "chromium")
-    asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
-    avatar = open_avatar(asked.avatar)
+    asked = asked_of(__doc__)
+    avatar, options = open_avatar(asked.avatar), tuple(asked.options)
     rest = at_rest(avatar)
-    print(export(asked.avatar, "glb", asked.out / "still.glb"))
+    print(export(asked.avatar, "glb", asked.out / "still.glb", options=options))
     still = {"file": "still.glb", "time": 0.0}
     shots = [{**still, "name": n, "weights": w, "yaw": y} for n, w, y in SHOTS]
     if asked.motion is not None:
-        print(export(asked.avatar, "glb", asked.out / "moving.glb", asked.motion))
+        print(export(asked.avatar, "glb", asked.out / "moving.glb", asked.motion, options=options))
         shots += [{"file": "moving.glb", "name": f"clip-{t:g}s", "time": t} for t in (0.0, 5.0)]
     head = rest.world_from_head.flatten().tolist()
-    job = {"folder": str(asked.out.resolve()), "shots": shots, "head": head,
-           "size": SIZE, "browser": asked.browser}  # fmt: skip
-    (asked.out / "job.json").write_text(json.dumps(job))
-    script = Path(__file__).with_suffix(".cjs")
-    subprocess.run(["node", str(script), str(asked.out / "job.json")], check=True, timeout=280)
+    photograph("glb.cjs", asked, shots=shots, head=head)
     sheet(asked, avatar, rest, shots)
 
 

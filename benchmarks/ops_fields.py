@@ -1,22 +1,22 @@
 """How fast fields are: hash grids, small networks, compositing, and a whole training step.
 
-    python benchmarks/ops_fields.py [--threads 2] [--repeats 7]
+    python benchmarks/ops_fields.py [--threads 2] [--repeats 7] [--device cuda]
 
 Every ratio is taken in one interleaved run: fast, plain, fast, plain, and the median of each.
 """
 
 import argparse
 import platform
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
 
 import numba
 import torch
+from timing import interleaved, machine
 from torch import Tensor
 
 import likeness  # sets how threads wait, so it comes before torch
+from likeness.core.batching import move
 from likeness.nn.mlp import MLP
 from likeness.ops.dense import _dense_layers, dense_layers
 from likeness.ops.harmonics import spherical_harmonics
@@ -39,23 +39,12 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def interleaved(work: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median milliseconds of each, run in turn after one warm-up."""
-    for run in work.values():
-        run()
-    times: dict[str, list[float]] = {name: [] for name in work}
-    for _ in range(repeats):
-        for name, run in work.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: median(found) for name, found in times.items()}
-
-
-def hash_grid(count: int, repeats: int, plain: bool = True) -> dict[str, float]:
-    points = torch.rand(count, 3, generator=seeded())
-    table = torch.randn(1, LAYOUT.entries, 2, generator=seeded(1)).requires_grad_()
-    upstream = torch.randn(LAYOUT.width, count, generator=seeded(2)).mT
+def hash_grid(
+    count: int, repeats: int, plain: bool = True, device: str = "cpu"
+) -> dict[str, float]:
+    points = torch.rand(count, 3, generator=seeded()).to(device)
+    table = torch.randn(1, LAYOUT.entries, 2, generator=seeded(1)).to(device).requires_grad_()
+    upstream = torch.randn(LAYOUT.width, count, generator=seeded(2)).to(device).mT
 
     def both(encode: Callable) -> None:
         table.grad = None
@@ -78,13 +67,15 @@ class Step:
     encode: Callable
     layers: Callable
     composite: Callable
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         layout = LAYOUT
         start = 1e-4 * torch.randn(1, layout.entries, layout.features, generator=seeded(1))
-        self.table = torch.nn.Parameter(start)
-        self.shape = MLP([layout.width, 64, 64, 16], bias=False, generator=seeded(2))
-        self.colour = MLP([32, 64, 3], bias=False, generator=seeded(3))
+        self.table = torch.nn.Parameter(start.to(self.device))
+        shape = MLP([layout.width, 64, 64, 16], bias=False, generator=seeded(2))
+        colour = MLP([32, 64, 3], bias=False, generator=seeded(3))
+        self.shape, self.colour = shape.to(self.device), colour.to(self.device)
         parameters = [self.table, *self.shape.parameters(), *self.colour.parameters()]
         self.optimizer = torch.optim.Adam(parameters, lr=1e-3, fused=True)
 
@@ -101,7 +92,9 @@ class Step:
         self.optimizer.step()
 
 
-def training_step(rays: int, per_ray: int, repeats: int, plain: bool = True) -> dict[str, float]:
+def training_step(
+    rays: int, per_ray: int, repeats: int, plain: bool = True, device: str = "cpu"
+) -> dict[str, float]:
     g = seeded()
     lengths = torch.randint(0, 2 * per_ray + 1, (rays,), generator=g)
     offsets = torch.nn.functional.pad(lengths.cumsum(0), (1, 0))
@@ -112,11 +105,11 @@ def training_step(rays: int, per_ray: int, repeats: int, plain: bool = True) -> 
     t = 0.2 * torch.rand(count, generator=g)
     points = (start[ray] + t[:, None] * along[ray]).clamp(0, 1)
     directions = spherical_harmonics(along, 3)[ray]
-    inputs = (points, directions, torch.full((count,), 0.01), offsets)
+    inputs = move((points, directions, torch.full((count,), 0.01), offsets), device)
 
-    work = {"fast": Step(hash_encode, dense_layers, composite_packed)}
+    work = {"fast": Step(hash_encode, dense_layers, composite_packed, device)}
     if plain:
-        work["plain torch"] = Step(_hash_encode, _dense_layers, _composite_packed)
+        work["plain torch"] = Step(_hash_encode, _dense_layers, _composite_packed, device)
     return interleaved({k: lambda s=s: s(*inputs) for k, s in work.items()}, repeats)
 
 
@@ -176,22 +169,29 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--only", choices=["grid", "step", "march", "blend", "curve"])
+    parser.add_argument("--device", default="cpu")
     chosen = parser.parse_args()
+    device = chosen.device
     torch.set_num_threads(chosen.threads)
     repeats = chosen.repeats
     print(
-        f"likeness {likeness.__version__}, torch {torch.__version__}, numba {numba.__version__}, "
-        f"Python {platform.python_version()}, {chosen.threads} threads, median of {repeats}"
+        f"likeness {likeness.__version__}, {machine()}, numba {numba.__version__}, "
+        f"Python {platform.python_version()}, median of {repeats}"
     )
     wanted = {chosen.only} if chosen.only else {"grid", "step", "march", "blend", "curve"}
     if "grid" in wanted:
-        show("Hash grid, 16 x 2, T = 2^16, 2^18 points", hash_grid(2**18, repeats), 2**18, "points")
+        show(
+            "Hash grid, 16 x 2, T = 2^16, 2^18 points",
+            hash_grid(2**18, repeats, device=device),
+            2**18,
+            "points",
+        )
     if "step" in wanted:
-        times = training_step(4096, 16, repeats)
+        times = training_step(4096, 16, repeats, device=device)
         show("NeRF training step, 4096 rays x 16 samples", times, 4096, "rays")
-    if "march" in wanted:
+    if "march" in wanted and device == "cpu":
         show("Marching 4096 rays through a shell", marching(4096, repeats), 4096, "rays")
-    if "blend" in wanted:
+    if "blend" in wanted and device == "cpu":
         for count in (128, 512, 4096):
             times = blending(count, 47, max(3, repeats // 2))
             show(f"47 blended tables (16 x 4, 2^14), {count} points", times, count, "points")
@@ -199,8 +199,8 @@ def main() -> None:
         print("\n### Growth over a decade\n\n| rays | grid, us per point | step, us per ray |")
         print("| --- | --- | --- |")
         for rays in (1024, 2048, 4096, 8192, 10240):
-            grid = hash_grid(16 * rays, repeats, plain=False)["forward + backward"]
-            step = training_step(rays, 16, repeats, plain=False)["fast"]
+            grid = hash_grid(16 * rays, repeats, False, device)["forward + backward"]
+            step = training_step(rays, 16, repeats, False, device)["fast"]
             print(f"| {rays} | {grid * 1e3 / (16 * rays):.3f} | {step * 1e3 / rays:.1f} |")
 
 

@@ -1,6 +1,6 @@
 """How fast meshes are: visibility, weights, attributes, outlines, and gradients.
 
-    python benchmarks/ops_mesh.py [--threads 2] [--repeats 15]
+    python benchmarks/ops_mesh.py [--threads 2] [--repeats 15] [--device cuda]
 
 Medians, each row in turn within one run, after a warm-up; a ball of the given number of triangles
 that fills two thirds of the picture.
@@ -8,13 +8,13 @@ that fills two thirds of the picture.
 
 import argparse
 import math
-import time
 from collections.abc import Callable
-from statistics import median
 
 import torch
+from timing import interleaved, machine
 
 import likeness  # sets how threads wait, so it comes before torch
+from likeness.core.batching import move
 from likeness.core.camera import pinhole
 from likeness.core.rig import Mesh
 from likeness.ops.mesh import interpolate, rasterise
@@ -35,22 +35,9 @@ def ball(count: int) -> Mesh:
     return Mesh(points * 0.4 + torch.tensor([0.0, 0, 2]), triangles)
 
 
-def interleaved(work: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    for run in work.values():
-        run()
-    times: dict[str, list[float]] = {name: [] for name in work}
-    for _ in range(repeats):
-        for name, run in work.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: median(found) for name, found in times.items()}
-
-
-def rows(count: int, side: int) -> dict[str, Callable[[], object]]:
-    mesh = ball(count)
-    camera = pinhole(side * 1.6, side, side, torch.eye(4))
-    colours = torch.rand(len(mesh.vertices), 3)
+def rows(count: int, side: int, device: str) -> dict[str, Callable[[], object]]:
+    mesh, camera = move((ball(count), pinhole(side * 1.6, side, side, torch.eye(4))), device)
+    colours = torch.rand(len(mesh.vertices), 3).to(device)
     known = edges(mesh.triangles)
     seen = rasterise(camera, mesh.vertices, mesh.triangles)
     picture = interpolate(seen, colours)
@@ -73,12 +60,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(f"likeness {likeness.__version__}, torch {torch.__version__}, {options.threads} threads")
+    print(f"likeness {likeness.__version__}, {machine()}")
     print("| triangles | pixels | work | ms |\n| --- | --- | --- | --- |")
     for count, side in ((1_000, 512), (10_000, 512), (100_000, 512), (10_000, 1024)):
-        for name, took in interleaved(rows(count, side), options.repeats).items():
+        for name, took in interleaved(rows(count, side, options.device), options.repeats).items():
             print(f"| {count} | {side}² | {name} | {took:.2f} |")
 
 

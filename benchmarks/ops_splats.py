@@ -1,16 +1,19 @@
-"""Time the splat kernels: python benchmarks/ops_splats.py [--repeats 15] [--busy]
+"""Time the splat kernels: python benchmarks/ops_splats.py [--repeats 15] [--busy] [--device cuda]
 
 Figures are medians on this machine with torch's number of threads; ratios are against the
 plain-torch definition in the same run, at a size the definition can hold. On a machine that others
 use too, --busy takes the processor time of one thread instead, which waiting does not lengthen.
 """
 
-import time
+import os
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import torch
 import tyro
+from timing import interleaved, machine
 
+from likeness.core.batching import move
 from likeness.core.camera import Camera, pinhole
 from likeness.core.geometry import look_at
 from likeness.ops.image import l1_dssim
@@ -32,40 +35,69 @@ def scene(count: int, size: int, radius: float) -> tuple[list[torch.Tensor], Cam
     return [means, rotation, scale, colour, opacity], pinhole(1.5 * size, size, size, pose)
 
 
-def median(work: Callable[[], object], repeats: int) -> float:
-    """Milliseconds; of processor time when torch has one thread."""
-    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    work()
-    times = []
-    for _ in range(repeats):
-        started = clock()
-        work()
-        times.append(clock() - started)
-    return 1e3 * sorted(times)[len(times) // 2]
-
-
-def raster(count: int, size: int, radius: float, repeats: int) -> tuple[float, float]:
-    """Forward alone, and forward with backward, of rasterising."""
-    (means, rotation, scale, colour, opacity), camera = scene(count, size, radius)
+def forward_and_back(
+    count: int, size: int, radius: float, device: str
+) -> dict[str, Callable[[], object]]:
+    """Rasterising splats that are on screen already: forward alone, and with its gradient."""
+    parts, camera = move(scene(count, size, radius), device)
+    means, rotation, scale, colour, opacity = parts
     projected = project_splats(means, rotation, scale, camera)
     inputs = [x.detach().requires_grad_() for x in (projected.xy, projected.conic, colour, opacity)]
     xy, conic, c, o = inputs
+    now = Projected(xy, projected.depth, conic, projected.compensation)
+    ones = torch.ones(size, size, 3, device=device)
 
-    def forward() -> torch.Tensor:
-        now = Projected(xy, projected.depth, conic, projected.compensation)
+    def forward() -> None:
+        with torch.no_grad():
+            rasterise_splats(now, c, o, size, size)
+
+    def both() -> None:
         picture, alpha = rasterise_splats(now, c, o, size, size)
-        return picture.sum() + alpha.sum()
+        torch.autograd.backward([picture, alpha], [ones, ones[..., 0]])
 
-    both = median(lambda: forward().backward(), repeats)
-    with torch.no_grad():
-        return median(forward, repeats), both
+    return {"forward": forward, "forward + backward": both}
 
 
-def step(count: int, size: int, radius: float, repeats: int) -> float:
+def by_gsplat(work: Callable[[], object]) -> Callable[[], object]:
+    """The same work, blended by gsplat."""
+
+    def run() -> None:
+        os.environ["LIKENESS_GSPLAT"] = "1"
+        work()
+        os.environ["LIKENESS_GSPLAT"] = "0"
+
+    return run
+
+
+def gsplat_alone(count: int, size: int, radius: float) -> dict[str, Callable[[], object]]:
+    """gsplat's own projection and binning too, against ours: means to picture, and its gradient."""
+    from gsplat import rasterization
+
+    parts, camera = move(scene(count, size, radius), "cuda")
+    given = [x.requires_grad_() for x in parts]
+    means, rotation, scale, colour, opacity = given
+    pose, k = camera.camera_from_world[None], camera.intrinsics[None]
+    ones = torch.ones(size, size, 3, device="cuda")
+
+    def theirs() -> None:
+        picture, _, _ = rasterization(
+            means, rotation, scale, opacity, colour, pose, k, size, size, near_plane=0.01
+        )
+        torch.autograd.backward(picture[0], ones)
+
+    def ours() -> None:
+        on_screen = project_splats(means, rotation, scale, camera)
+        picture, _ = rasterise_splats(on_screen, colour, opacity, size, size)
+        torch.autograd.backward(picture, ones)
+
+    return {"ours, means to picture and back": ours, "gsplat, the same": theirs}
+
+
+def step(count: int, size: int, radius: float, device: str) -> Callable[[], object]:
     """A whole training step: project, rasterise, L1 + D-SSIM, backward, Adam."""
-    parts, camera = scene(count, size, radius)
+    parts, camera = move(scene(count, size, radius), device)
     parts = [x.requires_grad_() for x in parts]
-    truth = torch.rand(size, size, 3)
+    truth = torch.rand(size, size, 3).to(device)
     optimizer = Adam(parts, lr=1e-5)
 
     def work() -> None:
@@ -76,12 +108,13 @@ def step(count: int, size: int, radius: float, repeats: int) -> float:
         l1_dssim(picture, truth).backward()
         optimizer.step()
 
-    return median(work, repeats)
+    return work
 
 
-def ratio(repeats: int) -> float:
-    """The definition's time over ours, 400 splats at 96 x 96, forward and backward."""
-    (means, rotation, scale, colour, opacity), camera = scene(400, 96, 5.0)
+def against_definition(device: str) -> dict[str, Callable[[], object]]:
+    """400 splats at 96 x 96, forward and backward."""
+    parts, camera = move(scene(400, 96, 5.0), device)
+    means, rotation, scale, colour, opacity = parts
     p = project_splats(means, rotation, scale, camera)
     c = colour.requires_grad_()
 
@@ -92,26 +125,31 @@ def ratio(repeats: int) -> float:
     def ours() -> None:
         rasterise_splats(p, c, opacity, 96, 96)[0].sum().backward()
 
-    return median(plain, repeats) / median(ours, repeats)
+    return {"plain": plain, "ours": ours}
 
 
-def main(repeats: int = 15, busy: bool = False) -> None:
+def main(repeats: int = 15, busy: bool = False, device: str = "cpu") -> None:
     """Print the table."""
     if busy:
         torch.set_num_threads(1)
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    both_ways = device == "cuda" and find_spec("gsplat") is not None
+    print(machine())
     for count, size, radius in ((20_000, 512, 5.7), (20_000, 256, 3.5), (30_000, 256, 3.5)):
-        forward, both = raster(count, size, radius, repeats)
-        print(
-            f"| rasterise {count} at {size}, radius {radius} px | {forward:.1f} | {both:.1f} ms |"
-        )
-    print(f"| training step 30k at 256 | {1e3 / step(30_000, 256, 3.5, repeats):.1f} steps/s |")
-    print(f"| definition over ours, 400 splats at 96 | {ratio(repeats):.0f} x |")
-    for count in (5_000, 10_000, 20_000, 40_000):
-        print(f"| growth: {count} splats at 256 | {step(count, 256, 3.5, repeats):.1f} ms |")
-    for size in (128, 256, 512):
-        row = step(20_000, size, 3.5 * size / 256, repeats)
-        print(f"| growth: 20k splats at {size} | {row:.1f} ms |")
+        work = forward_and_back(count, size, radius, device)
+        if both_ways:
+            work |= {f"{name}, blended by gsplat": by_gsplat(run) for name, run in work.items()}
+            work |= gsplat_alone(count, size, radius)
+        for name, ms in interleaved(work, repeats, busy).items():
+            print(f"| {count} at {size}, radius {radius} px, {name} | {ms:.2f} ms |", flush=True)
+    times = interleaved({"step": step(30_000, 256, 3.5, device)}, repeats, busy)
+    print(f"| training step 30k at 256 | {1e3 / times['step']:.1f} steps/s |")
+    times = interleaved(against_definition(device), repeats, busy)
+    print(f"| definition over ours, 400 splats at 96 | {times['plain'] / times['ours']:.0f} x |")
+    counts, sizes = (5_000, 10_000, 20_000, 40_000, 80_000), (128, 256, 512, 1024)
+    grown = {f"{n} splats at 256": step(n, 256, 3.5, device) for n in counts}
+    grown |= {f"20k splats at {s}": step(20_000, s, 3.5 * s / 256, device) for s in sizes}
+    for name, ms in interleaved(grown, repeats, busy).items():
+        print(f"| growth: step with {name} | {ms:.2f} ms |")
 
 
 if __name__ == "__main__":

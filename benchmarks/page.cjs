@@ -3,20 +3,18 @@
 const fs = require("node:fs");
 const path = require("node:path");
 const { pathToFileURL } = require("node:url");
-const puppeteer = require("puppeteer-core");
+const { withPage } = require("./browser.cjs");
 
 const job = JSON.parse(fs.readFileSync(process.argv[2], "utf8"));
 const said = { problems: [], requests: [] };
 
 async function main() {
-  const browser = await puppeteer.launch({
-    executablePath: job.browser,
-    args: ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"],
-  });
-  const page = await browser.newPage();
-  await page.setViewport({ width: 1100, height: 760, hasTouch: true });
-  page.on("pageerror", (error) => said.problems.push(String(error)));
-  page.on("console", (line) => line.type() === "error" && said.problems.push(line.text()));
+  const viewport = { width: 1100, height: 760, hasTouch: true };
+  await withPage(job.browser, viewport, (problem) => said.problems.push(problem), tried);
+  fs.writeFileSync(path.join(job.out, "said.json"), JSON.stringify(said, null, 1));
+}
+
+async function tried(page) {
   page.on("request", (asked) => said.requests.push(asked.url().slice(0, 60)));
   const began = Date.now();
   await page.goto(pathToFileURL(job.page).href);
@@ -29,8 +27,6 @@ async function main() {
   await playing(page);
   await dropped(page);
   for (const moment of job.moments) await drawn(page, moment);
-  await browser.close();
-  fs.writeFileSync(path.join(job.out, "said.json"), JSON.stringify(said, null, 1));
 }
 
 // One moment from our own camera, as PNG.

@@ -5,15 +5,13 @@
 Needs node with puppeteer-core, and Chromium; draws in software, which is what the times are of.
 """
 
-import argparse
 import json
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from browser import GROUND, SIZE, asked_of, photograph
 from PIL import Image
 
 from likeness.core.batching import take
@@ -25,7 +23,6 @@ from likeness.verbs.export import export
 from likeness.verbs.loading import open_avatar
 from likeness.verbs.moments import at_rest, portrait, shape_names, with_settings
 
-SIZE, GROUND = 512, 0.5
 TARGET = 35.0  # dB
 
 
@@ -64,15 +61,9 @@ def plain(moment: Expression) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("avatar", type=Path)
-    parser.add_argument("--motion", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--browser", default=shutil.which("chromium") or "chromium")
-    asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
-    page = asked.out.resolve() / "page.html"
-    print(export(asked.avatar, "page", page, asked.motion))
+    asked = asked_of(__doc__)
+    page = asked.out / "page.html"
+    print(export(asked.avatar, "page", page, asked.motion, options=tuple(asked.options)))
     avatar = open_avatar(asked.avatar)
     camera = portrait(at_rest(avatar), SIZE, SIZE)
     lens = camera.intrinsics
@@ -83,16 +74,7 @@ def main() -> None:
     }  # fmt: skip
     found = moments_of(avatar, asked.motion)
     moments = [{"name": n, "expression": plain(m), "camera": view} for n, m in found.items()]
-    job = {
-        "page": str(page),
-        "browser": asked.browser,
-        "out": str(asked.out.resolve()),
-        "size": SIZE,
-        "moments": moments,
-    }
-    (asked.out / "job.json").write_text(json.dumps(job))
-    script = Path(__file__).with_suffix(".cjs")
-    subprocess.run(["node", str(script), str(asked.out / "job.json")], check=True, timeout=280)
+    photograph("page.cjs", asked, page=str(page), moments=moments)
     worst = np.inf
     print("| moment | page against ours, dB |\n|---|---:|")
     for name, moment in found.items():

@@ -2,18 +2,20 @@
 
 Run: python benchmarks/splat_head.py draw --avatar AVATAR --track TRACK
      python benchmarks/splat_head.py train --capture CAPTURE --track TRACK
+     (both with --device cuda, where there is one)
 """
 
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import torch
 import tyro
+from timing import interleaved, machine
 
-from likeness.core.batching import take
+from likeness.core.batching import move, take
 from likeness.core.camera import resized
 from likeness.core.capture import Capture
 from likeness.core.track import Track
@@ -23,20 +25,21 @@ from likeness.training.frames import Kept
 from likeness.verbs.loading import open_avatar, open_pair
 
 
-def median(work: Callable[[int], object], repeats: int) -> float:
-    """Milliseconds."""
-    times = []
-    for k in range(repeats + 3):  # the first three warm up
-        started = time.perf_counter()
-        work(k)
-        times.append(1e3 * (time.perf_counter() - started))
-    return statistics.median(times[3:])
+def counted(work: Callable[[int], object], repeats: int) -> float:
+    """Milliseconds of work that is told which time it runs."""
+    turns = count()
+    return interleaved({"": lambda: work(next(turns))}, repeats)[""]
 
 
-def draw(avatar: Path, track: Path, sizes: tuple[int, ...] = (128, 256, 512, 1024)) -> None:
+def draw(
+    avatar: Path,
+    track: Path,
+    sizes: tuple[int, ...] = (128, 256, 512, 1024),
+    device: str = "cpu",
+) -> None:
     """Frames a second with deformation, each frame of the track in turn."""
-    head, motion = open_avatar(avatar), read_track(track)
-    print(f"{head.count} splats, {torch.get_num_threads()} threads\n\n| pixels | ms | fps |")
+    head, motion = open_avatar(avatar, device), move(read_track(track), device)
+    print(f"{head.count} splats, {machine()}\n\n| pixels | ms | fps |")
     print("| ---: | ---: | ---: |")
     for size in sizes:
 
@@ -45,31 +48,38 @@ def draw(avatar: Path, track: Path, sizes: tuple[int, ...] = (128, 256, 512, 102
             camera = resized(take(motion.cameras, index), size, size)
             return head.render(camera, take(motion.expressions, index))
 
-        ms = median(one, 40)
+        ms = counted(one, 40)
         print(f"| {size}² | {ms:.1f} | {1e3 / ms:.0f} |", flush=True)
 
 
-def train(capture: Path, track: Path, counts: tuple[int, ...] = (3000, 10_000, 30_000)) -> None:
+def train(
+    capture: Path,
+    track: Path,
+    counts: tuple[int, ...] = (3000, 10_000, 30_000),
+    device: str = "cpu",
+) -> None:
     """Milliseconds a step, from the start on, against splats, at whole and half size."""
     film, motion = open_pair(capture, track)
     film = replace(film, pictures=Kept(film.pictures, 2 << 30))
     started = time.perf_counter()
     RiggedSplats().build(film, motion)
-    print(f"Start: {time.perf_counter() - started:.1f} s, {torch.get_num_threads()} threads\n")
+    print(f"Start: {time.perf_counter() - started:.1f} s, {machine()}\n")
     print("| splats | pixels | ms a step | steps/s |\n| ---: | ---: | ---: | ---: |")
-    for count in counts:
+    for splats in counts:
         for half in (True, False):
-            ms = step_time(film, motion, count, half)
+            ms = step_time(film, motion, splats, half, device)
             wide = motion.cameras.width // (2 if half else 1)
-            print(f"| {count} | {wide}² | {ms:.1f} | {1e3 / ms:.1f} |", flush=True)
+            print(f"| {splats} | {wide}² | {ms:.1f} | {1e3 / ms:.1f} |", flush=True)
 
 
-def step_time(film: Capture, motion: Track, count: int, half: bool, frames: int = 20) -> float:
-    method = RiggedSplats(splats=count, steps=10_000, warm_up=0.0)
-    head = method.build(film, motion)
+def step_time(
+    film: Capture, motion: Track, splats: int, half: bool, device: str, frames: int = 20
+) -> float:
+    method = RiggedSplats(splats=splats, steps=10_000, warm_up=0.0)
+    head = method.build(film, motion).to(device)
     optimizer = method.optimizer(head)
     views = method.batches(film, motion, torch.Generator().manual_seed(0))
-    shown = [next(views) for _ in range(frames)]
+    shown = [move(next(views), device) for _ in range(frames)]
     shown = [halved(view) for view in shown] if half else shown
 
     def one(k: int) -> None:
@@ -79,7 +89,7 @@ def step_time(film: Capture, motion: Track, count: int, half: bool, frames: int 
         with torch.no_grad():
             method.after_step(head, optimizer, k)
 
-    return median(one, 40)
+    return counted(one, 40)
 
 
 if __name__ == "__main__":

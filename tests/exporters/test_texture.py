@@ -112,7 +112,13 @@ def test_an_avatar_is_asked_only_for_what_its_training_showed():
     assert max(float(view.expression.coefficients.max()) for view in shy) == 0.25
     assert {view.weight for view in bold[:9]} == {1.0}
     assert shy[0].weight == 1 > shy[3].weight > shy[5].weight > 0
-    assert faith(9.9, replace(Remembers().reach(0.1), turn=None)) == 1
+
+
+def test_sides_count_little_where_training_did_not_say_how_far_it_looked():
+    unknown = replace(Remembers().reach(0.1), turn=None)
+    assert faith(0.0, unknown) == faith(0.3, unknown) == 1.0
+    assert faith(1.1, unknown) < 0.01
+    assert faith(1.1, None) == 1.0
 
 
 def test_sockets_are_closed_behind_the_eyes_and_nothing_else_is():

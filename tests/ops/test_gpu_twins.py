@@ -9,13 +9,16 @@ from itertools import pairwise
 import pytest
 import torch
 
+from likeness.core.batching import move
 from likeness.core.camera import pinhole
 from likeness.core.errors import Missing
 from likeness.core.geometry import look_at
+from likeness.ops.adam import _adam_step
+from likeness.ops.atlas import _draw_cells
 from likeness.ops.hash_grid import HashLayout, _blended_hash_encode, _hash_encode
 from likeness.ops.image import _l1_dssim
 from likeness.ops.mesh import _see
-from likeness.ops.splats import _rasterise_splats, project_splats
+from likeness.ops.splats import _project_splats, _rasterise_splats, project_splats
 from likeness.ops.volumes import _composite_packed
 
 if not torch.cuda.is_available():
@@ -88,6 +91,68 @@ def test_splats_in_triton_blend_as_the_definition(count, size, channels):
             *(x.to(PLACE) for x in (on_screen.xy, on_screen.depth, *inputs[1:])), *size
         )
         torch.testing.assert_close(whole[0].double().cpu(), truth[0], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 150])
+def test_splats_in_triton_project_as_the_definition(count):
+    from likeness.ops import splats_project_gpu
+
+    g = torch.Generator().manual_seed(count)
+    pose = look_at(torch.tensor([0.05, 0.1, 0.4]), torch.zeros(3), torch.eye(3)[1])
+    view = pinhole(60.0, 33, 18, pose)
+    means, turn = 0.15 * torch.randn(count, 3, generator=g), torch.randn(count, 4, generator=g)
+    scale = 0.02 * torch.exp(0.5 * torch.randn(count, 3, generator=g))
+    inputs = (means, turn, scale)
+
+    def places(project):
+        def place(means, turn, scale):
+            k, pose = (x.to(means) for x in (view.intrinsics, view.camera_from_world))
+            return project(means, turn, scale, k, pose, 33, 18)
+
+        return place
+
+    truth = differentiated(places(_project_splats), inputs, torch.float64)
+    found = differentiated(places(splats_project_gpu.project_splats), inputs, torch.float32)
+    assert_alike(found, truth)
+    if count < 9:
+        return
+    means[3], turn[4], scale[5, 1], means[6, 2] = float("nan"), 0.0, float("inf"), 2.0
+    found = differentiated(places(splats_project_gpu.project_splats), inputs, torch.float32)
+    assert all(bool(x.isfinite().all()) for x in found)
+    assert found[1][3:7].tolist() == [0.0] * 4  # of no depth: not to be drawn
+
+
+@pytest.mark.parametrize(("count", "channels"), [(0, 3), (1, 1), (300, 5)])
+def test_atlases_in_triton_are_drawn_from_as_the_definition(count, channels):
+    from likeness.ops import atlas_gpu
+
+    g = torch.Generator().manual_seed(count)
+    cells = torch.randint(0, 20, (count, 4), generator=g).to(PLACE)
+    weights = torch.rand(count, 4, generator=g).to(PLACE)
+    inputs = (torch.randn(20, channels, generator=g),)
+
+    def drawing(draw):
+        return lambda table: [draw(table, cells, weights.to(table))]
+
+    truth = differentiated(drawing(_draw_cells), inputs, torch.float64)
+    assert_alike(differentiated(drawing(atlas_gpu.draw_cells), inputs, torch.float32), truth)
+
+
+def test_adam_in_triton_steps_as_the_definition():
+    from likeness.ops import adam_gpu
+
+    g = torch.Generator().manual_seed(6)
+    ours = [torch.randn(40, 37, generator=g).to(PLACE) for _ in range(3)]
+    ours[2] = ours[2].square()
+    exact = [x.double() for x in ours]
+    for step in (1, 2, 3):
+        gradient = torch.randn(40, 37, generator=g).to(PLACE)
+        gradient[step] = torch.tensor([float("nan"), *[float("inf")] * 36])
+        rest = (step, 1e-2, (0.9, 0.99), 1e-8)
+        adam_gpu.adam_step(ours[0], gradient, *ours[1:], *rest)
+        _adam_step(exact[0], gradient.double(), *exact[1:], *rest)
+    for found, truth in zip(ours, exact, strict=True):
+        torch.testing.assert_close(found.double(), truth, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("count", "features"), [(0, 2), (1, 2), (130, 3)])
@@ -176,13 +241,13 @@ def test_gsplat_gets_the_splats_it_is_asked_to_blend(monkeypatch):
     def rasterize_to_pixels(xy, conic, colour, opacity, width, height, tile, offsets, ids):
         """What gsplat does with its arguments, by the definition, tile by tile."""
         columns, ends = offsets.shape[2], [*offsets.flatten().tolist(), len(ids)]
-        picture, alpha = torch.zeros(1, height, width, 3), torch.zeros(1, height, width, 1)
+        picture, alpha = xy.new_zeros(1, height, width, 3), xy.new_zeros(1, height, width, 1)
         for t, (first, last) in enumerate(pairwise(ends)):
-            mine, corner = ids[first:last].long(), torch.tensor([t % columns, t // columns]) * tile
-            near = torch.arange(1, len(mine) + 1).float()
+            mine, corner = ids[first:last].long(), xy.new_tensor([t % columns, t // columns]) * tile
+            near = torch.arange(1, len(mine) + 1, device=xy.device).float()
             each = (xy[0, mine] - corner, near, conic[0, mine], colour[0, mine], opacity[0, mine])
             c, a = _rasterise_splats(*each, tile, tile)
-            x, y = corner.tolist()
+            x, y = (int(k) for k in corner)
             rows, across = min(tile, height - y), min(tile, width - x)
             picture[0, y : y + rows, x : x + across] = c[:rows, :across]
             alpha[0, y : y + rows, x : x + across, 0] = a[:rows, :across]
@@ -197,6 +262,7 @@ def test_gsplat_gets_the_splats_it_is_asked_to_blend(monkeypatch):
     depth = torch.rand(30, generator=g) - 0.1
     conic = torch.tensor([0.05, 0.01, 0.08]).expand(30, 3)
     f, o = torch.rand(30, 3, generator=g), torch.rand(30, generator=g)
+    xy, depth, conic, f, o = move([xy, depth, conic, f, o], PLACE)
     found = splats_gpu.rasterise_splats(xy, depth, conic, f, o, 37, 22)
     truth = _rasterise_splats(xy, depth, conic, f, o, 37, 22)
     for ours, exact in zip(found, truth, strict=True):
@@ -209,10 +275,9 @@ def test_asking_for_gsplat_without_having_it_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "gsplat", None)
     monkeypatch.setenv("LIKENESS_GSPLAT", "1")
     one = torch.ones(1)
+    parts = [torch.ones(1, 2), one, torch.tensor([[1.0, 0, 1]]), torch.ones(1, 3), one]
     with pytest.raises(Missing, match="pip install gsplat"):
-        splats_gpu.rasterise_splats(
-            torch.ones(1, 2), one, torch.tensor([[1.0, 0, 1]]), torch.ones(1, 3), one, 4, 4
-        )
+        splats_gpu.rasterise_splats(*move(parts, PLACE), 4, 4)
 
 
 @pytest.mark.parametrize("cull", [False, True])

@@ -1,12 +1,37 @@
 """Riding splats: the fast twin against the definition, and what facing away means."""
 
+import os
 from dataclasses import fields, replace
+from importlib import import_module
+from importlib.util import find_spec
 
 import pytest
 import torch
 
+from likeness.core.batching import move
+from likeness.core.errors import BadInput
 from likeness.core.geometry import axis_angle_to_matrix, rigid
 from likeness.ops.ride import Posed, Riders, _ride, ride
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read when a kernel is defined
+PLACE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def in_triton(riders, *rest):
+    """The GPU twin, on a CPU in Triton's interpreter."""
+    twin = import_module("likeness.ops.ride_gpu").ride
+    eye = None if rest[-1] is None else rest[-1].to(PLACE)
+    return move(twin(*move((riders, *rest[:-1]), PLACE), eye), "cpu")
+
+
+TWINS = [
+    ride,
+    pytest.param(
+        in_triton,
+        marks=pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed"),
+    ),
+]
 
 
 def scene(seed: int, count: int):
@@ -56,13 +81,14 @@ def gradients(function, riders, rest, eye):
 
 @pytest.mark.parametrize("count", [1, 7, 2500])
 @pytest.mark.parametrize("looking", [True, False])
-def test_the_fast_twin_agrees_in_values_and_gradients(count, looking):
+@pytest.mark.parametrize("twin", TWINS)
+def test_a_fast_twin_agrees_in_values_and_gradients(twin, count, looking):
     riders, rest, eye = scene(count, count)
     eye = eye if looking else None
     plain = replace(riders, **{f.name: single(getattr(riders, f.name)) for f in fields(Riders)})
     truth, expected = gradients(_ride, riders, rest, eye)
     fast, found = gradients(
-        ride, plain, [x.float() for x in rest], single(eye) if looking else None
+        twin, plain, [x.float() for x in rest], single(eye) if looking else None
     )
     assert torch.equal(truth.shown, fast.shown)
     for f in fields(Posed):
@@ -87,3 +113,11 @@ def test_a_closed_surface_is_not_seen_from_behind_and_an_open_one_is():
     for closed, seen in ((True, (1, 0)), (False, (1, 1))):
         now = replace(one, closed=torch.tensor([closed]))
         assert (len(ride(now, *rest, front).shown), len(ride(now, *rest, behind).shown)) == seen
+
+
+def test_a_splat_on_a_triangle_that_is_not_there_is_refused():
+    riders, rest, eye = scene(3, 5)
+    corners = riders.corners.clone()
+    corners[2, 1] = 30
+    with pytest.raises(BadInput, match="vertices go from \\d+ to 30, but there are 30"):
+        ride(replace(riders, corners=corners), *rest, eye)

@@ -23,6 +23,7 @@ from likeness.verbs.loading import device_of, held_out, open_avatar, open_pair
 from likeness.verbs.mesh import mesh
 from likeness.verbs.preview import first_run, preview
 from likeness.verbs.render import render
+from likeness.verbs.verify import mark
 
 SMALL = ("rays=128 levels=6 finest=64 log2_size=11 bases=3 cells=24 measure_every=40",)
 
@@ -111,6 +112,9 @@ def test_an_avatar_is_drawn_without_its_recording(fitted, tmp_path):
     render(fitted / "avatar", tmp_path / "o.webm", size=32, seconds=0.16, background="none")
     render(fitted / "avatar", tmp_path / "s", view="sweep", size=32, seconds=0.12)
     assert len(list((tmp_path / "s").glob("*.png"))) == 3
+    for made in (tmp_path / "o.webm", tmp_path / "s" / "000000.png"):
+        assert mark(made)["generator"].startswith("likeness")
+        assert "consent" in mark(made)
     with pytest.raises(LikenessError, match="jawOpen"):
         render(fitted / "avatar", tmp_path / "x", size=32, expression=("jawOpne=1",))
     with pytest.raises(BadInput, match="needs --capture"):

@@ -157,16 +157,6 @@ def test_a_wrong_request_is_one_clear_line_and_writes_nothing(folder, tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
-def test_an_export_that_fails_half_way_leaves_no_file(folder, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(LikenessError, match="disk is full"):
-        export(folder, "ply", tmp_path / "a.ply")
-    assert not list(tmp_path.iterdir())
-
-
 def test_pictures_and_videos_carry_the_mark(tmp_path):
     picture = torch.rand(16, 16, 3)
     save_png(tmp_path / "a.png", picture, Note("Zoë").line())
@@ -185,6 +175,12 @@ def test_a_watermark_stays_when_what_is_written_in_the_file_is_stripped(folder, 
     told = verify(tmp_path / "b.jpg")
     assert "no mark was found" in told
     assert f"{payload_of(note_of(folder).line()):08x}" in told
+
+
+@pytest.mark.parametrize("to", ["png", "gif", "webp", "mp4", "webm"])
+def test_a_watermark_is_read_from_a_single_moment_in_every_format(folder, tmp_path, to):
+    export(folder, to, tmp_path / f"a.{to}", watermark=True)
+    assert "it is that of the note above" in verify(tmp_path / f"a.{to}")
 
 
 def test_a_motion_becomes_a_film_or_numbered_pictures(folder, tmp_path):
@@ -225,89 +221,6 @@ def test_show_tells_method_consent_and_exports(folder):
     assert "ok  page" in text
     assert note_of(folder.parent).subject.startswith("Zoë")
     assert asdict(note_of(folder))["consent"]
-
-
-def test_a_target_below_a_file_or_a_folder_is_one_clear_line(folder, tmp_path):
-    (tmp_path / "taken").write_text("mine")
-    (tmp_path / "a.ply").mkdir()
-    for target in (tmp_path / "taken" / "a.ply", tmp_path / "a.ply"):
-        with pytest.raises(LikenessError, match="cannot be written.*--out"):
-            export(folder, "ply", target)
-    assert (tmp_path / "taken").read_text() == "mine"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.ply", "taken"]
-
-
-@pytest.mark.parametrize("to", ["mp4", "gif", "ply", "page", "glb"])
-def test_an_export_stopped_half_way_leaves_what_was_there_before(folder, tmp_path, monkeypatch, to):
-    target = tmp_path / f"a.{'html' if to == 'page' else to}"
-    target.write_text("an older export")
-
-    def stopped(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("os.fsync", stopped)
-    small = {"mp4": "size=32", "gif": "size=32", "glb": "texture=16"}
-    with pytest.raises(KeyboardInterrupt):
-        export(folder, to, target, options=(small[to],) if to in small else ())
-    assert target.read_text() == "an older export"
-    assert [path.name for path in tmp_path.iterdir()] == [target.name]
-
-
-def test_an_avatar_without_the_talent_is_refused_by_name(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "open_avatar", lambda *_: Painted())
-    for to, lacks in (("ply", "splats"), ("glb", "a rig"), ("mp4", "a picture of itself")):
-        with pytest.raises(LikenessError, match=f"{to} needs {lacks}, and Painted has none"):
-            export(folder, to, tmp_path / "a")
-    assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("JawOpen,Grin\n0,0\n", "Grin"),
-        ("JawOpen\n0.1\ninf\n", "line 3: JawOpen is 'inf'"),
-        ("JawOpen,JawLeft\n0.1\n", "1 of 2 columns"),
-    ],
-)
-def test_a_motion_that_is_wrong_is_one_line_and_nothing_is_written(folder, tmp_path, text, says):
-    (tmp_path / "ü.csv").write_text(text)
-    with pytest.raises(LikenessError, match=says) as told:
-        export(folder, "mp4", tmp_path / "a.mp4", tmp_path / "ü.csv", options=("size=32",))
-    assert "\n" not in str(told.value)
-    assert [path.name for path in tmp_path.iterdir()] == ["ü.csv"]
-
-
-def test_a_motion_that_lacks_coefficients_leaves_them_at_rest(folder, tmp_path):
-    (tmp_path / "m.csv").write_text("JawOpen\n0.25\n0.5\n")
-    export(folder, "json", tmp_path / "m.json", tmp_path / "m.csv")
-    told = json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))
-    jaw = told["shape_names"].index("jawOpen")
-    assert [row[jaw] for row in told["coefficients"]] == [0.25, 0.5]
-    assert sum(map(sum, told["coefficients"])) == 0.75
-
-
-def test_a_splat_that_is_not_finite_is_left_out_of_the_file(folder, tmp_path, monkeypatch, caplog):
-    head = module.open_avatar(folder)
-    with torch.no_grad():
-        head.offset[3] = torch.nan
-    monkeypatch.setattr(module, "open_avatar", lambda *_: head)
-    for to in ("ply", "spz", "splat", "gltf-splats"):
-        suffix = "glb" if to == "gltf-splats" else to
-        export(folder, to, tmp_path / f"a.{suffix}")
-        assert "1 splats are not finite" in caplog.text
-        caplog.clear()
-
-
-def test_an_npz_of_another_width_is_refused(folder, tmp_path):
-    export(folder, "npz", tmp_path / "a.npz")
-    with np.load(tmp_path / "a.npz") as arrays:
-        held = {name: arrays[name] for name in arrays.files}
-    narrow = {**held, "coefficients": held["coefficients"][:, :7]}
-    longer = {**held, "joints": held["joints"].repeat(3, 0)}
-    for wrong, says in ((narrow, "holds 7 coefficients"), (longer, "joints is of shape")):
-        np.savez(tmp_path / "b.npz", **wrong)
-        with pytest.raises(LikenessError, match=says):
-            export(folder, "mp4", tmp_path / "a.mp4", tmp_path / "b.npz", options=("size=32",))
 
 
 def test_an_avatar_of_another_version_of_its_method_is_one_clear_line(folder, tmp_path):

@@ -32,6 +32,8 @@ def move(x: T, device: torch.device | str) -> T:
     """`x` with every tensor in it on `device`."""
     if isinstance(x, Tensor):
         return x.to(device)  # type: ignore[return-value]
+    if isinstance(x, list | tuple):
+        return type(x)(move(value, device) for value in x)
     if is_dataclass(x) and not isinstance(x, type):
         changed = {
             f.name: move(value, device)

@@ -44,6 +44,7 @@ class Film:
     needs: ClassVar[type] = Avatar
     suffix: ClassVar[str] = ""
     clear: ClassVar[bool] = True  # whether it can be transparent
+    strength: ClassVar[float] = 1.0  # of the watermark; more where pictures are kept coarsely
 
     def export(self, avatar: Any, path: Path, motion: Motion, note: Note) -> Path:
         check_finite(motion)
@@ -77,7 +78,7 @@ class Film:
                 seen = avatar.render(move(camera, device), move(motion[index], device))
             pixels = to_bytes(self._grounded(move(seen, "cpu")))
             if self.watermark:
-                pixels = embed(pixels, payload)
+                pixels = embed(pixels, payload, self.strength)
             yield labelled(pixels, self.label_text) if self.label else pixels
 
     def _grounded(self, picture: Picture) -> Tensor:
@@ -119,6 +120,7 @@ class WebP(Film):
 
     size: int = 320
     suffix = ".webp"
+    strength = 1.6
 
 
 @dataclass(frozen=True)

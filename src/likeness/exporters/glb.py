@@ -20,8 +20,9 @@ from likeness.core.media import to_bytes
 from likeness.exporters.gltf_files import INDICES, VERTICES, Document
 from likeness.exporters.motion import Motion, check_finite
 from likeness.exporters.notes import Note
-from likeness.exporters.surface import HasRig, Skinned, skinned, vertex_normals
+from likeness.exporters.surface import HasRig, Skinned, vertex_normals
 from likeness.exporters.texture import bake
+from likeness.exporters.volumes import surface_of
 
 _LEAST = 1e-6  # metres; smaller displacements are not stored
 
@@ -32,13 +33,16 @@ class Glb:
 
     texture: int = 1024
     """Pixels along a side of the texture."""
+    wrap: float = 0.0
+    """Density per metre onto whose surface the rig is laid, for avatars that learn a volume; 0
+    leaves it as it was tracked."""
 
     needs = HasRig
     suffix = ".glb"
 
     def export(self, avatar: Any, path: Path, motion: Motion, note: Note) -> Path:
         check_finite(motion)
-        surface = skinned(avatar)
+        surface = surface_of(avatar, resting(motion), self.wrap)
         colour = bake(avatar, surface, resting(motion), self.texture)
         write_bytes(path, head_glb(surface, motion, note, colour))
         return path

@@ -32,9 +32,14 @@ class MeshPly:
         return folder
 
 
-def write_mesh_ply(path: str | Path, mesh: Mesh, note: Note) -> None:
+def write_mesh_ply(
+    path: str | Path, mesh: Mesh, note: Note, shades: np.ndarray | None = None
+) -> None:
+    """`shades` are bytes of red, green and blue at each vertex."""
     places = mesh.vertices.detach().cpu().float().numpy()
     vertices = Element("vertex", {name: places[:, i] for i, name in enumerate("xyz")})
+    if shades is not None:
+        vertices.columns.update({n: shades[:, i] for i, n in enumerate(("red", "green", "blue"))})
     triangles = mesh.triangles.detach().cpu().numpy().astype(np.int32)
     faces = Element("face", lists={"vertex_indices": triangles})
     write_bytes(path, ply_bytes([vertices, faces], [f"{KEY} {note.line()}"]))

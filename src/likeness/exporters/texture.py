@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from likeness.core.avatar import HasDensity
 from likeness.core.camera import Camera, project, to_camera
 from likeness.core.expression import Expression
 from likeness.core.geometry import invert_rigid, transform
@@ -24,6 +25,7 @@ _BEHIND, _CLOSE_BEHIND = 0.006, 0.0025  # metres behind what hides it that a poi
 _RIM, _LID_RIM = 5, 9  # pixels around the outline of something before it, and of lids, in which
 # what is behind is not trusted
 _EDGE_ON = 0.15  # cosine to the eye below which a surface is not looked at
+_MOST, _VOLUME = 768, 400  # pixels of a picture; volumes take long to draw and hold less detail
 _SOLID = 0.8  # opacity below which a pixel says nothing of the surface
 
 
@@ -41,7 +43,7 @@ def bake(
     where = texels.mask.flatten().nonzero()[:, 0]
     parts = _Parts(*(_among(labels, names) for names in (INSIDE, _EYES)))
     seen = []
-    for view in views(avatar, surface, rest, pixels or min(max(3 * size // 4, 192), 768)):
+    for view in views(avatar, surface, rest, pixels or _pixels(avatar, size)):
         picture = avatar.render(view.camera, view.expression)
         mesh = surface.at(view.expression.coefficients)
         world = transform(view.expression.world_from_head, mesh.vertices)
@@ -54,6 +56,11 @@ def bake(
     whole = torch.zeros(size * size, 3)
     whole[where] = completed(colour, sure, places, labels)
     return padded(whole.view(size, size, 3), texels.mask)
+
+
+def _pixels(avatar: Any, size: int) -> int:
+    most = _VOLUME if isinstance(avatar, HasDensity) else _MOST
+    return min(max(3 * size // 4, 192), most)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,6 +31,7 @@ _FACES = (
 _FIELD, _DISTANCE = 0.36, 0.9
 _SLACK, _FADE = 0.1, 0.15  # radians beyond training at which pictures begin to count less, and how
 _LEAST = 0.002  # fast they do; what they still count where nothing better is known
+_UNKNOWN = 0.35  # radians that training is taken to have shown where it was not kept
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,9 +65,10 @@ def views(avatar: Any, surface: Skinned, rest: Expression, pixels: int) -> list[
 
 def faith(angle: float, reach: Reach | None) -> float:
     """How far a picture from `angle` (radians) beside the face can be believed."""
-    if reach is None or reach.turn is None:
+    if reach is None:
         return 1.0
-    beyond = max(angle - reach.turn - _SLACK, 0.0) / _FADE
+    turn = _UNKNOWN if reach.turn is None else reach.turn
+    beyond = max(angle - turn - _SLACK, 0.0) / _FADE
     return max(float(np.exp(-beyond * beyond)), _LEAST)
 
 

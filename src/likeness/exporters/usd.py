@@ -17,8 +17,9 @@ from likeness.core.media import save_png
 from likeness.exporters.glb import continuous, four_strongest, resting
 from likeness.exporters.motion import Motion, check_finite
 from likeness.exporters.notes import KEY, Note
-from likeness.exporters.surface import HasRig, Skinned, skinned, vertex_normals
+from likeness.exporters.surface import HasRig, Skinned, vertex_normals
 from likeness.exporters.texture import bake
+from likeness.exporters.volumes import surface_of
 
 _LEAST = 1e-6  # metres; smaller displacements are not stored
 
@@ -29,6 +30,9 @@ class Usd:
 
     texture: int = 1024
     """Pixels along a side of the texture."""
+    wrap: float = 0.0
+    """Density per metre onto whose surface the rig is laid, for avatars that learn a volume; 0
+    leaves it as it was tracked."""
 
     needs = HasRig
     suffix = ".usdc"
@@ -42,7 +46,7 @@ class Usd:
     def export(self, avatar: Any, path: Path, motion: Motion, note: Note) -> Path:
         self.installed()
         check_finite(motion)
-        surface = skinned(avatar)
+        surface = surface_of(avatar, resting(motion), self.wrap)
         picture = path.with_suffix(".png")
         save_png(picture, bake(avatar, surface, resting(motion), self.texture), note.line())
         with atomic(path) as temporary:

@@ -11,8 +11,9 @@ from likeness.core.media import save_png
 from likeness.exporters.glb import resting
 from likeness.exporters.motion import Motion, check_finite
 from likeness.exporters.notes import KEY, Note
-from likeness.exporters.surface import HasRig, skinned, vertex_normals
+from likeness.exporters.surface import HasRig, vertex_normals
 from likeness.exporters.texture import bake
+from likeness.exporters.volumes import surface_of
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,9 @@ class Wavefront:
 
     texture: int = 1024
     """Pixels along a side of the texture."""
+    wrap: float = 0.0
+    """Density per metre onto whose surface the rig is laid, for avatars that learn a volume; 0
+    leaves it as it was tracked."""
 
     needs = HasRig
     suffix = ".obj"
@@ -29,7 +33,7 @@ class Wavefront:
         if len(motion) > 1:
             raise Unsupported("OBJ holds one moment. Use --to glb for motion.")
         check_finite(motion)
-        surface, expression = skinned(avatar), motion[0]
+        surface, expression = surface_of(avatar, resting(motion), self.wrap), motion[0]
         colour = bake(avatar, surface, resting(motion), self.texture)
         stem = path.stem.replace(" ", "_")
         picture, material = path.with_name(f"{stem}.png"), path.with_name(f"{stem}.mtl")

@@ -6,6 +6,7 @@ Pictures are channels first inside. Runs on a CPU in Triton's interpreter, for t
 # pyright: reportMissingImports=false
 # Triton comes with torch where there is a GPU for it.
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -110,6 +111,11 @@ def _gradient(
     tl.store(out + i, total, mask=here)
 
 
+@cache
+def _taps(device: torch.device) -> Tensor:
+    return window().to(device, torch.float32)
+
+
 class _Loss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, drawn, truth, structure, weight):
@@ -117,7 +123,7 @@ class _Loss(torch.autograd.Function):
         y = truth.detach().permute(2, 0, 1).contiguous()
         w = x.new_ones(x.shape[1:]) if weight is None else weight.detach().contiguous()
         channels, height, width = x.shape
-        count, taps = x.numel(), window().to(x)
+        count, taps = x.numel(), _taps(x.device)
         grid, form = (triton.cdiv(count, _BLOCK),), {"half": _HALF, "block": _BLOCK}
         across, partial = x.new_empty(5, *x.shape), x.new_empty(3, *x.shape)
         sums = x.new_empty(grid[0])

@@ -1,15 +1,15 @@
 """GPU twin of the splat rasteriser, in Triton.
 
-Binning is composed torch (sorts are its strength); blending is one program per tile of 16x16
-pixels, walking its list front to back, forward and backward, in the form `splats_cpu` explains.
-The sums of a splat go to a slot per tile and are added in order: nothing is atomic, and results do
-not depend on timing. Runs on a CPU in Triton's interpreter, for tests.
+Blending is one program per tile of 16x16 pixels, walking its list front to back, some splats at
+once: light is a product down them, in registers, and what a splat sums over pixels is a product of
+matrices with the pixels' moments about the middle of the tile. The form of the gradient is the one
+`splats_cpu` explains. The sums of a splat go to a slot per tile and are added in order: nothing is
+atomic, and results do not depend on timing. Runs on a CPU in Triton's interpreter, for tests.
 """
 
 # pyright: reportMissingImports=false
 # Triton comes with torch where there is a GPU for it.
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,197 +19,245 @@ from torch import Tensor
 
 from likeness.ops import splats_gsplat
 from likeness.ops.gpu_jit import jit
-from likeness.ops.splats import LEAST_ALPHA
+from likeness.ops.splats_bin_gpu import BLOCK, OWN, packed, sort_into_tiles
+from likeness.ops.splats_project_gpu import project_splats
+
+__all__ = ["project_splats", "rasterise_splats"]
 
 TILE = 16
-_MOMENTS = 6
-
-
-@jit
-def _alpha(packed, k, u, v, stride: tl.constexpr):
-    """Of splat k at pixels (u, v): their offsets, and alpha before and after its bounds."""
-    row = packed + k * stride
-    dx = u - tl.load(row)
-    dy = v - tl.load(row + 1)
-    a, b, c = tl.load(row + 2), tl.load(row + 3), tl.load(row + 4)
-    power = -0.5 * (a * dx * dx + c * dy * dy) - b * dx * dy
-    raw = tl.load(row + 5) * tl.exp(tl.minimum(power, 0.0))
-    alpha = tl.minimum(raw, 0.99)
-    return dx, dy, raw, tl.where(alpha >= 1.0 / 255, alpha, 0.0)
+SOME = 16  # splats at once
 
 
 @jit
 def _pixels(width, height, columns, side: tl.constexpr):
-    """Places of a tile's pixels, whether they are in the picture, and their number in it."""
+    """A tile's pixels: places from its middle, whether they are in the picture, numbers in it."""
     tile = tl.program_id(0)
     pixel = tl.arange(0, side * side)
     x = (tile % columns) * side + pixel % side
     y = (tile // columns) * side + pixel // side
-    return x + 0.5, y + 0.5, (x < width) & (y < height), y * width + x
+    u, v = pixel % side - (side - 1) / 2, pixel // side - (side - 1) / 2
+    return u, v, (x < width) & (y < height), y * width + x
+
+
+@jit
+def _some(packed, lists, first, last, columns, side: tl.constexpr, stride: tl.constexpr,
+          some: tl.constexpr):  # fmt: skip
+    """The next splats of a tile's list: rows, which there are, places from the tile's middle,
+    conics and opacity."""
+    at = first + tl.arange(0, some)
+    there = at < last
+    row = packed + tl.load(lists + at, mask=there, other=0) * stride
+    tile = tl.program_id(0)
+    x = tl.load(row, mask=there, other=0.0) - ((tile % columns) * side + side / 2)
+    y = tl.load(row + 1, mask=there, other=0.0) - ((tile // columns) * side + side / 2)
+    a = tl.load(row + 2, mask=there, other=0.0)
+    b = tl.load(row + 3, mask=there, other=0.0)
+    c = tl.load(row + 4, mask=there, other=0.0)
+    return at, there, row, x, y, a, b, c, tl.load(row + 5, mask=there, other=0.0)
+
+
+@jit
+def _alpha(x, y, a, b, c, opacity, u, v):
+    """Alpha of splats (down) at pixels (across), before and after its bounds."""
+    dx, dy = u[None, :] - x[:, None], v[None, :] - y[:, None]
+    power = -0.5 * (a[:, None] * dx * dx + c[:, None] * dy * dy) - b[:, None] * dx * dy
+    raw = opacity[:, None] * tl.exp(tl.minimum(power, 0.0))
+    alpha = tl.minimum(raw, 0.99)
+    return raw, tl.where(alpha >= 1.0 / 255, alpha, 0.0)
+
+
+@jit
+def _times(a, b):
+    return a * b
+
+
+@jit
+def _light(light, alpha):
+    """Light before and after each splat, where a pixel is not yet finished, and what is left."""
+    after = light[None, :] * tl.associative_scan(1 - alpha, 0, _times)
+    live = after >= 1e-4
+    return after / (1 - alpha), live, tl.min(tl.where(live, after, 0.0), 0)
 
 
 @jit
 def _forward(
     packed, lists, starts, picture, alpha, width, height, columns,
-    channels: tl.constexpr, padded: tl.constexpr, side: tl.constexpr,
+    channels: tl.constexpr, padded: tl.constexpr, side: tl.constexpr, some: tl.constexpr,
 ):  # fmt: skip
     u, v, inside, place = _pixels(width, height, columns, side)
     light = tl.where(inside, 1.0, 0.0)
-    left = tl.zeros_like(light) + 1.0
-    c = tl.arange(0, padded)
-    total = tl.zeros([side * side, padded], tl.float32)
-    first = tl.load(starts + tl.program_id(0))
+    covered = tl.zeros_like(light)
+    channel = tl.arange(0, padded)
+    total = tl.zeros([padded, side * side], tl.float32)
+    begin = tl.load(starts + tl.program_id(0))
     last = tl.load(starts + tl.program_id(0) + 1)
-    for block in range(first, last, 16):
+    for first in range(begin, last, some):
         if tl.max(light, 0) > 0:
-            for at in range(block, tl.minimum(block + 16, last)):
-                k = tl.load(lists + at)
-                _, _, _, a = _alpha(packed, k, u, v, 6 + channels)
-                after = light * (1 - a)
-                live = after >= 1e-4
-                weight = tl.where(live, light * a, 0.0)
-                light = tl.where(live, after, 0.0)
-                left -= weight
-                value = tl.load(packed + k * (6 + channels) + 6 + c, mask=c < channels, other=0.0)
-                total += weight[:, None] * value[None, :]
-    tl.store(alpha + place, 1 - left, mask=inside)
-    where = picture + place[:, None] * channels + c[None, :]
-    tl.store(where, total, mask=inside[:, None] & (c < channels)[None, :])
+            at, there, row, x, y, a, b, c, opacity = _some(
+                packed, lists, first, last, columns, side, 6 + channels, some
+            )
+            raw, each = _alpha(x, y, a, b, c, opacity, u, v)
+            before, live, light = _light(light, each)
+            weight = tl.where(live, before * each, 0.0)
+            covered += tl.sum(weight, 0)
+            value = tl.load(
+                row[None, :] + 6 + channel[:, None],
+                mask=there[None, :] & (channel < channels)[:, None], other=0.0,
+            )  # fmt: skip
+            if padded <= 8:
+                total += tl.sum(value[:, :, None] * weight[None, :, :], 1)
+            else:
+                total = tl.dot(value, weight, total, input_precision="ieee")
+    tl.store(alpha + place, covered, mask=inside)
+    where = picture + place[None, :] * channels + channel[:, None]
+    tl.store(where, total, mask=inside[None, :] & (channel < channels)[:, None])
+
+
+@jit
+def _column(table, which, k: tl.constexpr):
+    return tl.sum(tl.where(which[None, :] == k, table, 0.0), 1)
 
 
 @jit
 def _backward(
-    packed, lists, slots, starts, d_picture, d_alpha, dots, part, width, height, columns,
-    channels: tl.constexpr, padded: tl.constexpr, side: tl.constexpr,
+    packed, lists, slots, starts, picture, alpha, d_picture, d_alpha, part,
+    width, height, columns,
+    channels: tl.constexpr, padded: tl.constexpr, wide: tl.constexpr, side: tl.constexpr,
+    some: tl.constexpr,
 ):  # fmt: skip
+    """Sums over pixels are products of matrices: splats x pixels times pixels x moments."""
     u, v, inside, place = _pixels(width, height, columns, side)
     light = tl.where(inside, 1.0, 0.0)
-    c = tl.arange(0, padded)
-    where = d_picture + place[:, None] * channels + c[None, :]
-    g = tl.load(where, mask=inside[:, None] & (c < channels)[None, :], other=0.0)
+    channel, column = tl.arange(0, padded), tl.arange(0, wide)
+    where = d_picture + place[None, :] * channels + channel[:, None]
+    g = tl.load(where, mask=inside[None, :] & (channel < channels)[:, None], other=0.0)
+    at_pixel = d_picture + place[:, None] * channels + column[None, :]
+    by_pixel = tl.load(at_pixel, mask=inside[:, None] & (column < channels)[None, :], other=0.0)
+    moment = tl.arange(0, 16)[None, :]
+    one, p, q = tl.where(moment == 0, 1.0, 0.0), u[:, None], v[:, None]
+    moments = one + tl.where(moment == 1, p, 0.0) + tl.where(moment == 2, q, 0.0)
+    moments += tl.where(moment == 3, p * p, 0.0) + tl.where(moment == 4, p * q, 0.0)
+    moments += tl.where(moment == 5, q * q, 0.0)
     g_alpha = tl.load(d_alpha + place, mask=inside, other=0.0)
-    rest = tl.load(dots + place, mask=inside, other=0.0)
-    first = tl.load(starts + tl.program_id(0))
+    drawn = picture + place[None, :] * channels + channel[:, None]
+    drawn = tl.load(drawn, mask=inside[None, :] & (channel < channels)[:, None], other=0.0)
+    rest = tl.sum(drawn * g, 0) + g_alpha * tl.load(alpha + place, mask=inside, other=0.0)
+    begin = tl.load(starts + tl.program_id(0))
     last = tl.load(starts + tl.program_id(0) + 1)
-    for block in range(first, last, 16):
+    for first in range(begin, last, some):
         if tl.max(light, 0) > 0:
-            for at in range(block, tl.minimum(block + 16, last)):
-                k = tl.load(lists + at)
-                dx, dy, raw, a = _alpha(packed, k, u, v, 6 + channels)
-                value = tl.load(packed + k * (6 + channels) + 6 + c, mask=c < channels, other=0.0)
-                after = light * (1 - a)
-                live = after >= 1e-4
-                weight = tl.where(live, light * a, 0.0)
-                d = g_alpha + tl.sum(g * value[None, :], 1)
-                rest -= weight * d
-                p = tl.where(live & (raw < 0.99), a * (light * d - rest / (1 - a)), 0.0)
-                light = tl.where(live, after, 0.0)
-                out = part + tl.load(slots + at) * (6 + channels)
-                tl.store(out, tl.sum(p, 0))
-                tl.store(out + 1, tl.sum(p * dx, 0))
-                tl.store(out + 2, tl.sum(p * dy, 0))
-                tl.store(out + 3, tl.sum(p * dx * dx, 0))
-                tl.store(out + 4, tl.sum(p * dx * dy, 0))
-                tl.store(out + 5, tl.sum(p * dy * dy, 0))
-                tl.store(out + 6 + c, tl.sum(weight[:, None] * g, 0), mask=c < channels)
+            at, there, row, x, y, a, b, c, opacity = _some(
+                packed, lists, first, last, columns, side, 6 + channels, some
+            )
+            raw, each = _alpha(x, y, a, b, c, opacity, u, v)
+            before, live, light = _light(light, each)
+            weight = tl.where(live, before * each, 0.0)
+            if padded <= 8:
+                value = tl.load(
+                    row[None, :] + 6 + channel[:, None],
+                    mask=there[None, :] & (channel < channels)[:, None], other=0.0,
+                )  # fmt: skip
+                d = tl.sum(value[:, :, None] * g[:, None, :], 0)
+            else:
+                value = tl.load(
+                    row[:, None] + 6 + channel[None, :],
+                    mask=there[:, None] & (channel < channels)[None, :], other=0.0,
+                )  # fmt: skip
+                d = tl.dot(value, g, input_precision="ieee")
+            d += g_alpha[None, :]
+            gone = tl.cumsum(weight * d, 0)
+            behind = (rest[None, :] - gone) / (1 - each)
+            slope = tl.where(live & (raw < 0.99), each * (before * d - behind), 0.0)
+            rest -= tl.sum(weight * d, 0)
+            sums = tl.dot(slope, moments, input_precision="ieee")
+            k = tl.arange(0, 16)
+            s0, su, sv = _column(sums, k, 0), _column(sums, k, 1), _column(sums, k, 2)
+            uu, uv, vv = _column(sums, k, 3), _column(sums, k, 4), _column(sums, k, 5)
+            out = part + tl.load(slots + at, mask=there, other=0) * (6 + channels)
+            tl.store(out, s0, mask=there)
+            tl.store(out + 1, su - x * s0, mask=there)
+            tl.store(out + 2, sv - y * s0, mask=there)
+            tl.store(out + 3, uu - 2 * x * su + x * x * s0, mask=there)
+            tl.store(out + 4, uv - x * sv - y * su + x * y * s0, mask=there)
+            tl.store(out + 5, vv - 2 * y * sv + y * y * s0, mask=there)
+            colours = tl.dot(weight, by_pixel, input_precision="ieee")
+            tl.store(
+                out[:, None] + 6 + column[None, :], colours,
+                mask=there[:, None] & (column < channels)[None, :],
+            )  # fmt: skip
 
 
-def _reach(
-    xy: Tensor, conic: Tensor, opacity: Tensor, width: int, height: int
-) -> tuple[Tensor, Tensor]:
-    """First and last tile (x, y) of each splat, as far as its alpha is 1/255; last < first where
-    it is not seen."""
-    a, b, c = conic.unbind(-1)
-    level = 2 * torch.log(opacity / LEAST_ALPHA).clamp(min=0)
-    radius = (level[:, None] * torch.stack([c, a], -1) / (a * c - b * b)[:, None]).sqrt()
-    known = torch.isfinite(radius).all(-1, keepdim=True) & (a * c > b * b)[:, None]
-    most = xy.new_tensor([width - 1, height - 1])
-    low = torch.ceil((xy - radius).clamp(min=-1) - 0.5).clamp(min=0)
-    high = torch.minimum(torch.floor(torch.minimum(xy + radius, most + 2) - 0.5), most)
-    seen = (known & (low <= high)).all(-1, keepdim=True)
-    first = torch.where(seen, low / TILE, 0).floor().long()
-    return first, torch.where(seen, high / TILE, -1).floor().long()
-
-
-def _bin(
-    given: Sequence[Tensor], width: int, height: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Kept splats in order of depth, packed; pairs with tiles of each; and the tiles' lists: which
-    splats, where their sums go, where each list starts."""
-    xy, depth, conic, features, opacity = given
-    columns, rows = -(-width // TILE), -(-height // TILE)
-    good = (depth > 0) & torch.isfinite(features).all(-1)
-    good &= torch.isfinite(opacity) & (opacity >= LEAST_ALPHA)
-    order = torch.nonzero(good)[:, 0]
-    order = order[torch.argsort(depth[order], stable=True)]
-    first, last = _reach(xy[order], conic[order], opacity[order], width, height)
-    span = last - first + 1
-    seen = (span > 0).all(-1)
-    order, first, span = order[seen], first[seen], span[seen]
-    counts = span.prod(-1)
-    total = int(counts.sum())
-    owner = torch.repeat_interleave(counts, output_size=total)
-    inner = torch.arange(total, device=xy.device) - (counts.cumsum(0) - counts)[owner]
-    tile = (first[owner, 1] + inner // span[owner, 0]) * columns
-    tile = tile + first[owner, 0] + inner % span[owner, 0]
-    tile, slots = torch.sort(tile, stable=True)
-    every = torch.arange(rows * columns + 1, device=xy.device)
-    starts = torch.searchsorted(tile, every)
-    parts = (xy[order], conic[order], opacity[order, None], features[order])
-    return order, torch.cat(parts, -1).contiguous(), counts, owner[slots], slots, starts
+@jit
+def _slopes(packed, ends, spans, part, d_xy, d_conic, d_features, d_opacity, count,
+            channels: tl.constexpr, padded: tl.constexpr, block: tl.constexpr):  # fmt: skip
+    """Each splat's own entries added up in order, and moments turned into gradients."""
+    i = tl.program_id(0) * block + tl.arange(0, block)
+    here = i < count
+    own = tl.load(spans + 4 * i + 3, mask=here, other=0)
+    begin = tl.load(ends + i, mask=here, other=0) - own
+    column = tl.arange(0, padded)
+    sums = tl.zeros([block, padded], tl.float32)
+    for k in range(0, tl.max(own, 0)):
+        entry = part + (begin + k)[:, None] * (6 + channels) + column[None, :]
+        mask = (k < own)[:, None] & (column < 6 + channels)[None, :]
+        sums += tl.load(entry, mask=mask, other=0.0)
+    s0, sx, sy = _column(sums, column, 0), _column(sums, column, 1), _column(sums, column, 2)
+    xx, xy, yy = _column(sums, column, 3), _column(sums, column, 4), _column(sums, column, 5)
+    seen = here & (own > 0)
+    row = packed + i * (6 + channels)
+    a, b = tl.load(row + 2, mask=seen, other=0.0), tl.load(row + 3, mask=seen, other=0.0)
+    c, opacity = tl.load(row + 4, mask=seen, other=0.0), tl.load(row + 5, mask=seen, other=1.0)
+    tl.store(d_xy + 2 * i, a * sx + b * sy, mask=here)
+    tl.store(d_xy + 2 * i + 1, b * sx + c * sy, mask=here)
+    tl.store(d_conic + 3 * i, -0.5 * xx, mask=here)
+    tl.store(d_conic + 3 * i + 1, -xy, mask=here)
+    tl.store(d_conic + 3 * i + 2, -0.5 * yy, mask=here)
+    tl.store(d_opacity + i, s0 / opacity, mask=here)
+    to = d_features + i[:, None] * channels + (column - 6)[None, :]
+    mask = here[:, None] & ((column >= 6) & (column < 6 + channels))[None, :]
+    tl.store(to, sums, mask=mask)
 
 
 class _Rasterise(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, xy, depth, conic, features, opacity, width, height):
-        given = [x.detach() for x in (xy, depth, conic, features, opacity)]
-        order, packed, counts, lists, slots, starts = _bin(given, width, height)
-        channels, tiles = features.shape[1], starts.shape[0] - 1
+        table = packed([x.detach() for x in (xy, depth, conic, features, opacity)])
+        bins = sort_into_tiles(table, depth.detach(), width, height, TILE)
+        channels, tiles = features.shape[1], bins.starts.shape[0] - 1
         picture, alpha = xy.new_zeros(height, width, channels), xy.new_zeros(height, width)
         shape = {
             "channels": channels,
             "padded": triton.next_power_of_2(max(channels, 1)),
             "side": TILE,
+            "some": SOME,
         }
         size = (width, height, -(-width // TILE))
-        if tiles and lists.numel():
-            _forward[(tiles,)](packed, lists, starts, picture, alpha, *size, **shape)
-        ctx.save_for_backward(order, packed, counts, lists, slots, starts, picture, alpha)
-        ctx.size, ctx.shape, ctx.count = size, shape, xy.shape[0]
+        if tiles and bins.lists.numel():
+            _forward[(tiles,)](table, bins.lists, bins.starts, picture, alpha, *size, **shape)
+        places = (bins.lists, bins.slots, bins.starts, bins.spans, bins.ends)
+        ctx.save_for_backward(table, *places, picture, alpha)
+        ctx.size, ctx.shape = size, shape
         return picture, alpha
 
     @staticmethod
     def backward(ctx: Any, d_picture, d_alpha):  # type: ignore[override]
-        order, packed, counts, lists, slots, starts, picture, alpha = ctx.saved_tensors
-        d_picture, d_alpha = d_picture.contiguous(), d_alpha.contiguous()
-        dots = (d_picture * picture).sum(-1) + d_alpha * alpha
-        channels = picture.shape[-1]
-        part = picture.new_zeros(lists.shape[0], _MOMENTS + channels)
+        table, lists, slots, starts, spans, ends, picture, alpha = ctx.saved_tensors
+        count, channels, new = len(table), picture.shape[-1], table.new_empty
+        part = picture.new_zeros(lists.shape[0], OWN + channels)
         if lists.numel():
             _backward[(starts.shape[0] - 1,)](
-                packed, lists, slots, starts, d_picture, d_alpha, dots, part, *ctx.size, **ctx.shape
-            )
-        return _from_moments(order, packed, counts, part, ctx.count)
-
-
-def _from_moments(order: Tensor, packed: Tensor, counts: Tensor, part: Tensor, count: int) -> Any:
-    """Each splat's own entries added up, and moments turned into gradients."""
-    if len(order):
-        sums = torch.segment_reduce(part, "sum", lengths=counts, axis=0)
-    else:
-        sums = part
-    s0, sx, sy, xx, xy, yy = sums[:, :_MOMENTS].unbind(-1)
-    a, b, c, o = packed[:, 2:6].unbind(-1)
-    found = (
-        torch.stack([a * sx + b * sy, b * sx + c * sy], -1),
-        torch.stack([-0.5 * xx, -xy, -0.5 * yy], -1),
-        sums[:, _MOMENTS:],
-        s0 / o,
-    )
-    d_xy, d_conic, d_features, d_opacity = (
-        x.new_zeros(count, *x.shape[1:]).index_copy(0, order, x) for x in found
-    )
-    return d_xy, None, d_conic, d_features, d_opacity, None, None
+                table, lists, slots, starts, picture, alpha, d_picture.contiguous(),
+                d_alpha.contiguous(), part, *ctx.size, **ctx.shape,
+                wide=max(16, ctx.shape["padded"]),
+            )  # fmt: skip
+        out = (new(count, 2), new(count, 3), new(count, channels), new(count))
+        if count:
+            padded = triton.next_power_of_2(OWN + channels)
+            _slopes[(triton.cdiv(count, BLOCK),)](
+                table, ends, spans, part, *out, count, channels=channels, padded=padded,
+                block=BLOCK,
+            )  # fmt: skip
+        return out[0], None, out[1], out[2], out[3], None, None
 
 
 def rasterise_splats(
@@ -224,9 +272,10 @@ def rasterise_splats(
     """The twin of `ops.splats`; float32 inside, whatever comes in."""
     given = [x.float() for x in (xy, depth, conic, features, opacity)]
     if splats_gsplat.wanted():
-        order, _, _, lists, _, starts = _bin([x.detach() for x in given], width, height)
+        known = [x.detach() for x in given]
+        bins = sort_into_tiles(packed(known), known[1], width, height, TILE)
         parts = (given[0], given[2], given[3], given[4])
-        picture, alpha = splats_gsplat.blend(order, lists, starts, parts, (width, height), TILE)
+        picture, alpha = splats_gsplat.blend(bins.lists, bins.starts, parts, (width, height), TILE)
         return picture.to(features.dtype), alpha.to(features.dtype)
     picture, alpha = _Rasterise.apply(*given, width, height)  # type: ignore[misc]
     return picture.to(features.dtype), alpha.to(features.dtype)

@@ -152,6 +152,8 @@ def _options(name: str, kind: Any, words: tuple[str, ...]) -> dict[str, Any]:
             raise unknown(f"option of {name}", key, known)
         given[key] = _value(text)
         wanted = type(next(field.default for field in fields(kind) if field.name == key))
+        if wanted is float and type(given[key]) is int:
+            given[key] = float(given[key])
         if not isinstance(given[key], wanted):
             raise BadInput(f"--options {word!r}: {key} is of type {wanted.__name__}.")
     return given

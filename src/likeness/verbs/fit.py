@@ -37,6 +37,7 @@ def fit(
     minutes: float | None = None,
     steps: int | None = None,
     seed: int = 0,
+    splats: int | None = None,
     settings: tuple[str, ...] = (),
     memory_limit: str = "2G",
     evaluate_every: int = 0,
@@ -60,7 +61,9 @@ def fit(
         minutes: How long to train. Ten unless --steps is given.
         steps: Train for exactly so many steps instead; then the result is reproducible.
         seed: Of everything random.
-        settings: Single settings of the method, such as splats=20000 focus=2.
+        splats: How many Gaussians a method made of them may use: never more, at any time. 30000 for
+            `splats`.
+        settings: Single settings of the method, such as code=12 focus=2.
         memory_limit: How much memory decoded pictures may take.
         evaluate_every: Steps between looks at held-out frames; 0 looks at none.
         live: Seconds between live pictures of a held-out frame, live/truth_and_render.png in the
@@ -83,6 +86,8 @@ def fit(
         raise BadInput(f"--ema {ema} is not in [0, 1). Try 0.999.")
     if not 0 <= clip < math.inf:
         raise BadInput(f"--clip {clip} is not a norm. Try 1, or 0 for none.")
+    if splats is not None:
+        settings = (*settings, f"splats={splats}")
     chosen = configured(method, preset, settings, seed, steps)
     where = device_of(device)
     recording, found = open_pair(capture, track, parse_size(memory_limit))

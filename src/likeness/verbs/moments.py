@@ -27,7 +27,7 @@ def shape_names(rig: str, width: int) -> tuple[str, ...]:
 def at_rest(avatar: Any) -> Expression:
     """The avatar's neutral face, its head and torso where they were in the middle of training."""
     if hasattr(avatar, "at_rest"):
-        return avatar.at_rest()
+        return _jointed(avatar.at_rest())
     neutral: Expression = RIGS.load(avatar.rig)().neutral()
     head = getattr(avatar, "rest_head", None)
     torso = getattr(avatar, "rest_torso", None)
@@ -36,6 +36,13 @@ def at_rest(avatar: Any) -> Expression:
         body = head @ torso.detach().cpu() if isinstance(torso, Tensor) else None
         neutral = replace(neutral, world_from_head=head, world_from_torso=body)
     return neutral
+
+
+def _jointed(expression: Expression) -> Expression:
+    """With the rig's joints at rest: fields keep none, and formats with a skeleton ask for them."""
+    if expression.joints.shape[-2] or expression.rig not in RIGS:
+        return expression
+    return replace(expression, joints=RIGS.load(expression.rig)().neutral().joints)
 
 
 def with_settings(

@@ -21,6 +21,7 @@ from likeness.core.orbit import orbited
 from likeness.core.progress import counted
 from likeness.core.track import Track
 from likeness.rigs import RIGS
+from likeness.verbs.export import note_of
 from likeness.verbs.loading import device_of, held_out, known_backdrop, open_avatar, open_pair
 
 GREY = 0.55
@@ -58,7 +59,7 @@ def preview(
     frames = first_run(held_out(recording, found), max(1, round(seconds * fps)))
     draw = Panels(recording, found, head, where)
     sound = sound_of(recording, frames, fps)
-    with VideoWriter(out, fps, sound) as video:
+    with VideoWriter(out, fps, sound, note=note_of(avatar).line()) as video:
         for count, index in enumerate(counted(frames, "drawing the preview")):
             video.write(draw(index, count / fps))
 

@@ -18,6 +18,8 @@ from likeness.core.expression import Expression
 from likeness.core.media import VideoWriter, save_png
 from likeness.core.orbit import orbited
 from likeness.core.progress import counted
+from likeness.exporters.notes import Note
+from likeness.verbs.export import note_of
 from likeness.verbs.loading import (
     Behind,
     device_of,
@@ -97,7 +99,7 @@ def render(
         if view.endswith(".json"):
             fps = cameras_from(Path(view))[1]
     pictures = _drawn(head, moments, where, behind)
-    write_pictures(out, counted(pictures, "rendering", len(moments)), fps, sound)
+    write_pictures(out, counted(pictures, "rendering", len(moments)), fps, sound, note_of(avatar))
 
 
 def planned(view: str, expression: Expression, size: int, count: int) -> list[Moment]:
@@ -146,15 +148,19 @@ def _drawn(
 
 
 def write_pictures(
-    out: str | Path, pictures: Iterator[Tensor], fps: float, sound: Sound | None = None
+    out: str | Path,
+    pictures: Iterator[Tensor],
+    fps: float,
+    sound: Sound | None,
+    note: Note,
 ) -> None:
-    """A video by its suffix, else a folder of PNG pictures."""
+    """A video by its suffix, else a folder of PNG pictures; with the note in each."""
     out = Path(out)
     if not out.suffix:
         for number, picture in enumerate(pictures):
-            save_png(out / f"{number:06d}.png", picture)
+            save_png(out / f"{number:06d}.png", picture, note.line())
         return
-    with VideoWriter(out, fps, sound) as video:
+    with VideoWriter(out, fps, sound, note=note.line()) as video:
         for picture in pictures:
             if picture.shape[-1] == 4 and out.suffix.lower() != ".webm":
                 raise BadInput(f"{out} cannot be transparent. Write .webm, or a folder of PNGs.")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from likeness.core.avatar import Picture, Reach, Splats
 from likeness.core.batching import take
-from likeness.core.camera import Camera, to_camera
+from likeness.core.camera import Camera, cropped, to_camera
 from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
 from likeness.core.geometry import (
@@ -66,6 +66,7 @@ class SplatAvatar(nn.Module):
     seen_features: Tensor
     backdrop_lens: Tensor
     backdrop_pose: Tensor
+    backdrop_room: Tensor
     cells: Tensor
     cell_weights: Tensor
     closed: Tensor
@@ -86,7 +87,10 @@ class SplatAvatar(nn.Module):
         atlas: int,
         backdrop: Tensor,
         taken: Camera,
+        room: tuple[int, int] = (0, 0),
     ) -> None:
+        """`backdrop` is what the camera `taken` sees behind the person, with `room` beside it: so
+        many more pixels at the left and the right, and at the top and the bottom."""
         super().__init__()
         count, frames = len(corners), len(seen_features)
         self.surface, self.code, self.atlas = surface, code, atlas
@@ -94,7 +98,7 @@ class SplatAvatar(nn.Module):
             ("corners", corners), ("weights", weights), ("uv", uv), ("region", region),
             ("rest_head", rest.world_from_head), ("rest_torso", rest.head_from_torso),
             ("seen_features", seen_features), ("backdrop_lens", taken.intrinsics),
-            ("backdrop_pose", taken.camera_from_world),
+            ("backdrop_pose", taken.camera_from_world), ("backdrop_room", torch.tensor(room)),
         ):  # fmt: skip
             self.register_buffer(name, value.clone().contiguous())
         self.register_buffer("anchor", torch.zeros(count, 3))
@@ -141,6 +145,8 @@ class SplatAvatar(nn.Module):
         directions = code.directions.shape[1]
         atlas = round((state["motion_atlas"].numel() / (6 * max(directions, 1))) ** 0.5)
         high, wide = state["backdrop"].shape[:2]
+        state.setdefault("backdrop_room", torch.zeros(2, dtype=torch.long))
+        left, top = state["backdrop_room"].tolist()
         avatar = cls(
             surface,
             code,
@@ -152,7 +158,8 @@ class SplatAvatar(nn.Module):
             state["seen_features"],
             atlas,
             state["backdrop"],
-            Camera(state["backdrop_lens"], state["backdrop_pose"], wide, high),
+            Camera(state["backdrop_lens"], state["backdrop_pose"], wide - 2 * left, high - 2 * top),
+            (left, top),
         )
         sides = {k.removeprefix("sides."): v for k, v in state.items() if k.startswith("sides.")}
         if sides:
@@ -170,7 +177,8 @@ class SplatAvatar(nn.Module):
     def remember_sides(self, camera: Camera, moment: Expression) -> None:
         """Keep how the head looks now from sides that training may not see (see `sides`)."""
         cameras = fan(camera, moment)
-        pictures = [self.draw(c, self.pose(moment, eye_of(c)))[:2] for c in cameras]
+        seen = self.features(moment)
+        pictures = [self.draw(c, self.pose(moment, seen, eye_of(c)))[:2] for c in cameras]
         self.sides = remembered(cameras, moment, pictures)
 
     @property
@@ -205,7 +213,8 @@ class SplatAvatar(nn.Module):
         """The expression with pose and coefficients nudged: 6 of a motion in the head's frame,
         then coefficients and personal modes, then 6 of a motion in the torso's frame."""
         codes = self.surface.coefficients
-        head = expression.world_from_head @ se3_exp(correction[..., :6])
+        ends = torch.stack([correction[..., :6], correction[..., -6:]])
+        turned, leaned = se3_exp(ends)
         torso = expression.world_from_torso
         if torso is None:
             torso = expression.world_from_head
@@ -214,17 +223,17 @@ class SplatAvatar(nn.Module):
             personal = personal + correction[..., 6 + codes : -6]
         return replace(
             expression,
-            world_from_head=head,
-            world_from_torso=torso @ se3_exp(correction[..., -6:]),
+            world_from_head=expression.world_from_head @ turned,
+            world_from_torso=torso @ leaned,
             coefficients=expression.coefficients + correction[..., 6 : 6 + codes],
             personal=personal,
         )
 
-    def pose(self, expression: Expression, eye: Tensor | None = None) -> Posed:
+    def pose(self, expression: Expression, seen: Tensor, eye: Tensor | None = None) -> Posed:
         """Every splat in the world, for one moment; with an `eye`, those it can see (see
-        `ops.ride`). Corrections are the caller's business."""
-        with torch.no_grad():  # corrections are for what moves, not for what is seen there
-            code = self.code(self.features(expression))
+        `ops.ride`). What is `seen` there follows the features of the moment as it was tracked;
+        corrections of the expression are for what moves, and the caller's business."""
+        code = self.code(seen)
         vertices = self.surface.with_free(self.surface.head_vertices(expression))
         head = expression.world_from_head
         torso = head @ (torso_in_head(expression) @ invert_rigid(self.rest_torso))
@@ -265,10 +274,19 @@ class SplatAvatar(nn.Module):
         return picture, alpha, projected.xy
 
     @property
-    def backdrop_camera(self) -> Camera:
-        """The camera that sees the backdrop just as it is kept."""
+    def taken(self) -> Camera:
+        """The camera of the recording that the backdrop is kept for."""
+        left, top = self.backdrop_room.tolist()
         height, width = self.backdrop.shape[:2]
-        return Camera(self.backdrop_lens, self.backdrop_pose, width, height)
+        size = (width - 2 * left, height - 2 * top)
+        return Camera(self.backdrop_lens, self.backdrop_pose, *size)
+
+    @property
+    def backdrop_camera(self) -> Camera:
+        """The camera that sees the backdrop just as it is kept, with the room around it."""
+        left, top = self.backdrop_room.tolist()
+        height, width = self.backdrop.shape[:2]
+        return cropped(self.taken, -left, -top, width, height)
 
     def behind(self, camera: Camera) -> Tensor:
         """The learned backdrop as a camera sees it; it counts as infinitely far."""
@@ -313,10 +331,14 @@ class SplatAvatar(nn.Module):
 
     def drawn(self, camera: Camera, expression: Expression) -> Picture:
         """The same for one view, with gradients."""
-        correction = self.regression(self.features(expression))
-        posed = self.pose(self.corrected(expression, correction), eye_of(camera))
+        posed = self._seen(expression, eye_of(camera))
         picture, alpha, _ = self.draw(camera, posed, depth=True)
         return Picture(picture[..., :3].clamp(0, 1), alpha, picture[..., 3])
+
+    def _seen(self, expression: Expression, eye: Tensor | None = None) -> Posed:
+        """Posed for a moment that was not refined: with the correction that features predict."""
+        seen = self.features(expression)
+        return self.pose(self.corrected(expression, self.regression(seen)), seen, eye)
 
     def _render_batch(self, camera: Camera, expression: Expression) -> Picture:
         count = expression.coefficients.shape[0]
@@ -335,8 +357,7 @@ class SplatAvatar(nn.Module):
     @torch.no_grad()
     def splats(self, expression: Expression) -> Splats:
         """The posed Gaussians, for exporters and other renderers."""
-        correction = self.regression(self.features(expression))
-        posed = self.pose(self.corrected(expression, correction))
+        posed = self._seen(expression)
         harmonics = (posed.colour - 0.5)[:, None] / _DC
         return Splats(
             posed.means,

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from likeness.rigs.clay.control import RINGS, Control
+from likeness.rigs.clay.control import RINGS, Control, turns
 from likeness.rigs.clay.measures import OVAL
 
 _DISC = np.array([0.5, 0.5])
@@ -74,8 +74,7 @@ def unfolded(
     sides = np.concatenate([sides, sides[:, ::-1]])
     uv = uv.copy()
     for _ in range(200):
-        a, b, c = uv[triangles].transpose(1, 0, 2)
-        area = np.cross(b - a, c - a)
+        area = turns(uv, triangles)
         folded = area < 0.002 * np.median(area)
         if not folded.any():
             break
@@ -109,7 +108,6 @@ def tile(
 ) -> Float[np.ndarray, "N 2"]:
     """A part's own square placed into the atlas, its surface seen from outside as the skin's is."""
     left, bottom, width, height = TILES[name]
-    a, b, c = uv[triangles].transpose(1, 0, 2)
-    if np.cross(b - a, c - a).sum() < 0:
+    if turns(uv, triangles).sum() < 0:
         uv = np.stack([1 - uv[:, 0], uv[:, 1]], -1)
     return np.array([left, bottom]) + uv * [width, height]

@@ -137,12 +137,18 @@ def _fill(face: np.ndarray) -> np.ndarray:
     centre = chart[triangles].mean(1)
     eye, mouth, oval = (chart[list(r)] for r in (EYE[-1], MOUTH[-1], OVAL))
     keep = ~_within(centre, eye) & ~_within(centre, mouth) & _within(centre, oval)
-    area = np.cross(
-        chart[triangles[:, 1]] - chart[triangles[:, 0]],
-        chart[triangles[:, 2]] - chart[triangles[:, 0]],
-    )
+    area = turns(chart, triangles)
     triangles = np.where((area > 0)[:, None], triangles, triangles[:, ::-1])
     return triangles[keep & (np.abs(area) > 1e-6)]
+
+
+def turns(
+    points: Float[np.ndarray, "N 2"], triangles: Int[np.ndarray, "F 3"]
+) -> Float[np.ndarray, " F"]:
+    """Twice the areas of triangles of the plane, above 0 where they turn counter-clockwise."""
+    a, b, c = points[triangles].transpose(1, 0, 2)
+    u, v = b - a, c - a
+    return u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
 
 
 def _within(points: np.ndarray, ring: np.ndarray) -> np.ndarray:

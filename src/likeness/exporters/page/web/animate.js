@@ -32,10 +32,11 @@ export function neutral(model) {
 
 // Fills `work.splats` for one expression.
 export function pose(model, work, expression) {
-  const correction = linear(features(model, expression), model.regression_mean,
-    model.regression_weights, model.regression_bias, model.regression_low, model.regression_high);
+  const seen = features(model, expression);
+  const correction = linear(seen, model.regression_mean, model.regression_weights,
+    model.regression_bias, model.regression_low, model.regression_high);
   const moved = corrected(model, expression, correction);
-  const code = linear(features(model, moved), model.code_mean, model.code_directions, null,
+  const code = linear(seen, model.code_mean, model.code_directions, null,
     model.code_low, model.code_high);
   mix(work.motion, code, model.motion_atlas, model.bends);
   mix(work.shade, code, model.shade_atlas, model.bends);
