@@ -162,7 +162,8 @@ class OurStep:
 
 
 def nerface_steps(person: Any, name: str, method: Nerface, repeats: int) -> None:
-    """A table row: plain torch, ours asking everywhere, and ours asking within the hull."""
+    """Table rows: plain torch; ours asking everywhere, within the hull, and one of the two fields
+    where a grid says that something is (rays there are drawn mostly from the person)."""
     capture, track = person
     carved, everywhere = method.build(capture, track), replace(method, carve=False)
     whole = everywhere.build(capture, track)
@@ -171,10 +172,22 @@ def nerface_steps(person: Any, name: str, method: Nerface, repeats: int) -> None
     views = [method.view(capture, track, row, frames[row], generator) for row in range(8)]
     rays = [whole.rays(v.camera, v.expression, v.pixels) for v in views]
     turn = iter(range(10**9))
+    walking = replace(method, cells=64)
+    along = walking.build(capture, track)
+    grid = OurStep(walking, along, None)
+    walked = [walking.view(capture, track, row, frames[row], generator) for row in range(8)]
+
+    def walk(view: View, _: Rays) -> None:
+        at = walked[views.index(view)]
+        grid.optimizer.zero_grad()
+        torch.stack(list(walking.losses(along, at, 1).values())).sum().backward()
+        grid.optimizer.step()
+
     steps: dict[str, Callable[[View, Rays], None]] = {
         "plain torch": PlainStep(everywhere, whole),
         "ours, every place asked": OurStep(everywhere, everywhere.build(capture, track), None),
         "ours, only within the hull": OurStep(method, carved, carved.known),
+        "ours, one field along a grid": walk,
     }
 
     def run(step: Callable[[View, Rays], None]) -> Callable[[], None]:
