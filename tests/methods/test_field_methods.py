@@ -107,8 +107,7 @@ def test_density_lies_within_the_bounds(learned, recording):
     assert 0 <= float(colour.min()) <= float(colour.max()) <= 1
 
 
-# on a ball, which is no head, nerface parts expressions from the rest later than so few steps: see
-# test_field_sweep.py
+# nerface parts expressions from the rest later than so few steps: its change is still everywhere
 @pytest.mark.parametrize("learned", ["nerfblendshape"], indirect=True)
 def test_a_sweep_of_the_jaw_changes_the_mouth_far_more_than_the_rest(learned, recording):
     _, track = recording

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from likeness.captures.synthetic import film
 from likeness.core.batching import take
 from likeness.core.regions import REGION
-from likeness.methods.nerface.method import Nerface
 from likeness.methods.nerfblendshape.method import NerfBlendShape
 from likeness.rigs.clay import clay
 from likeness.training.loop import Plan, train
 
-METHODS = {"nerface": Nerface(steps=500), "nerfblendshape": NerfBlendShape(steps=500)}
+# not nerface: after minutes of training one coefficient still changes the whole face a little
+METHODS = {"nerfblendshape": NerfBlendShape(steps=500)}
 SWEPT = {
     "jawOpen": ("lips", "mouth", "teeth", "tongue"),
     "eyeBlinkLeft": ("eyes", "irises", "brows"),

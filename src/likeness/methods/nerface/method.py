@@ -119,6 +119,8 @@ class Nerface:
     """That of the table of places."""
     decay: float = 0.05
     """What the rate is multiplied by in the end."""
+    decay_from: float = 0.5
+    """Share of the steps from which on it falls."""
     decay_steps: int | None = None
     """Steps for that; none takes all of them."""
     code_weight: float = 0.005
@@ -127,6 +129,9 @@ class Nerface:
     """Ask the fields only within the hull of the mattes; the paper does not."""
     mask: float = 0.1
     """Weight of the matte, where there is one; the paper has no such term."""
+    code_share: float = 0.1
+    """The learning rate of codes against that of the layers: they must not learn what expressions
+    can say, for new frames have none."""
     latent_reg: str = "norm"
     """norm, as released; or weight_decay (squares of all codes), as the paper says."""
     box_share: float = 0.9
@@ -135,7 +140,7 @@ class Nerface:
     """intended; or released, where rows and columns of the box are exchanged."""
     direction: str = "unit"
     """unit; or released, where near and far stand in for two of its numbers."""
-    expression_scale: float = 1 / 3
+    expression_scale: float = 2.0
     """What expressions are multiplied by."""
     clamp: bool = True
     """Keep expressions within the range of training when drawing."""
@@ -159,6 +164,8 @@ class Nerface:
             raise BadInput(f"{self.steps} steps of {self.rays} rays are no training.")
         if self.box_sampling not in ("intended", "released"):
             raise BadInput(f"box_sampling={self.box_sampling!r} is neither intended nor released.")
+        if not 0 <= self.decay_from < 1:
+            raise BadInput(f"decay_from={self.decay_from} is not in [0, 1).")
         if self.cells and not self.carve:
             raise BadInput("A grid of cells starts from the mattes: it needs carve=true.")
         if self.latent_reg not in ("norm", "weight_decay"):
@@ -296,7 +303,7 @@ class Nerface:
         layers = [p for f in fields for n, p in f.named_parameters() if n != "ground.table"]
         groups = [
             {"params": layers, "lr": self.rate, "share": 1.0},
-            {"params": [avatar.codes], "lr": self.rate, "share": 1.0},
+            {"params": [avatar.codes], "lr": self.rate, "share": self.code_share},
         ]
         if tables:
             share = self.table_rate / self.rate
@@ -349,7 +356,8 @@ class Nerface:
 
     def after_step(self, avatar: NerfaceAvatar, optimizer: Optimizer, step: int) -> None:
         """Lower the rate along an exponential."""
-        rate = self.rate * self.decay ** (step / (self.decay_steps or self.steps))
+        late = (step / (self.decay_steps or self.steps) - self.decay_from) / (1 - self.decay_from)
+        rate = self.rate * self.decay ** max(0.0, late)
         for group in optimizer.param_groups:
             group["lr"] = rate * group["share"]
         early = tuple(self.measure_every // n for n in (8, 4, 2))
@@ -363,7 +371,8 @@ class Nerface:
 
 PUBLISHED: dict[str, Any] = {
     "cells": 0, "octaves": 10, "direction_octaves": 4, "direction_given": False,
-    "ground_levels": 0, "local": False, "carve": False, "bend": False,
+    "ground_levels": 0, "local": False, "carve": False, "bend": False, "decay_from": 0.0,
+    "code_share": 1.0, "expression_scale": 1 / 3,
 }  # fmt: skip
 """Settings that leave out what the paper does not have."""
 

@@ -143,6 +143,8 @@ class NerfBlendShape:
     """The networks' learning rate against that of the tables."""
     decay: float = 0.05
     """What the rate is multiplied by in the end."""
+    decay_from: float = 0.5
+    """Share of the steps from which on it falls."""
     patch_columns: str = "intended"
     """intended; or released, where a patch's column is left to chance."""
     torso: bool = False
@@ -171,6 +173,8 @@ class NerfBlendShape:
             raise BadInput(
                 f"patch_columns={self.patch_columns!r} is neither intended nor released."
             )
+        if not 0 <= self.decay_from < 1:
+            raise BadInput(f"decay_from={self.decay_from} is not in [0, 1).")
         if not 2 <= self.cells <= 512 or self.reach < 0:
             raise BadInput(f"cells={self.cells} or reach={self.reach} is out of range.")
 
@@ -400,7 +404,8 @@ class NerfBlendShape:
 
     def after_step(self, avatar: BlendAvatar, optimizer: Optimizer, step: int) -> None:
         """Lower the rate; measure the grid anew now and then."""
-        decay = self.decay ** min(1.0, (step / self.steps))
+        late = (step / self.steps - self.decay_from) / (1 - self.decay_from)
+        decay = self.decay ** min(1.0, max(0.0, late))
         for group in optimizer.param_groups:
             group["lr"] = self.rate * group["share"] * decay
         if self._measures(step):
@@ -456,5 +461,6 @@ def paper() -> NerfBlendShape:
         measure_every=1000, carve=False, shape_steps=0, mask=1.0, mask_until=0.1, patches_from=0.5,
         sparsity=1.0, rate=1e-3, network_share=1.0, decay=0.1, gain=1.0,
         torso=False, learn_backdrop=False, bend=False, small=1e-6, basis_share=1.0,
-        shift=0.0, least=10.0, floor=1e-4, most=2048, resting=False, patch_share=0.5,
+        shift=0.0, least=10.0, floor=1e-4, most=2048, resting=False, decay_from=0.0,
+        patch_share=0.5,
     )  # fmt: skip
