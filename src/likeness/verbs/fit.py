@@ -1,6 +1,7 @@
 """`likeness fit`: learn an avatar from a capture and its track."""
 
 import logging
+import math
 import sys
 import types
 from dataclasses import fields, replace
@@ -43,6 +44,8 @@ def fit(
     live: float = 30.0,
     tensorboard: bool = False,
     ema: float = 0.0,
+    clip: float = 0.0,
+    half: bool = False,
     split: str = "last",
     consent: str | None = None,
     device: str = "auto",
@@ -67,6 +70,8 @@ def fit(
             avatar folder; 0 draws none.
         tensorboard: Write scalars and held-out pictures for TensorBoard into the avatar folder.
         ema: Decay of a running mean of the parameters kept as the result, such as 0.999.
+        clip: Largest norm of all gradients together, such as 1; 0 leaves them as they are.
+        half: Compute losses in bfloat16, which CUDA devices do faster; processors do not.
         split: Which frames never train: last (those at the end, or the data set's own), or
             interleaved (besides them 4 of every 40, which `evaluate --split interleaved` judges).
         consent: Who agreed to being modelled, when, and for what; or a text file that says so. The
@@ -79,6 +84,8 @@ def fit(
         raise BadInput(f"--evaluate-every {evaluate_every} is below 0.")
     if not 0 <= ema < 1:
         raise BadInput(f"--ema {ema} is not in [0, 1). Try 0.999.")
+    if not 0 <= clip < math.inf:
+        raise BadInput(f"--clip {clip} is not a norm. Try 1, or 0 for none.")
     if splats is not None:
         settings = (*settings, f"splats={splats}")
     chosen = configured(method, preset, settings, seed, steps)
@@ -93,6 +100,8 @@ def fit(
         live_every=live,
         tensorboard=tensorboard,
         ema=ema,
+        clip=clip,
+        half=half,
         seed=seed,
         split=split,
     )
