@@ -149,8 +149,8 @@ class RiggedSplats:
         return View(index, camera, expression, rgb, alpha, weight)
 
     def optimizer(self, avatar: SplatAvatar) -> Optimizer:
-        """Adam. Without a floor under its gradients, splats and places of the backdrop that pictures
-        hardly show would take full steps in any direction."""
+        """Adam. Without a floor under its gradients, splats, and places of the backdrop, that
+        pictures hardly show would take full steps in any direction."""
         rates = {
             "offset": 1e-4,
             "rotation": 2e-3,
