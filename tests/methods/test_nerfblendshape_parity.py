@@ -11,9 +11,9 @@ from likeness.core.batching import take
 from likeness.core.camera import pixel_grid
 from likeness.core.errors import BadInput
 from likeness.methods.nerfblendshape.avatar import HALF, BlendAvatar, Rays
-from likeness.methods.nerfblendshape.occupancy import unit
 from likeness.methods.nerfblendshape.original import read_checkpoint
 from likeness.methods.nerfblendshape.patches import patch_pixels
+from likeness.methods.nerfblendshape.unit import unit
 
 PARITY = Path(__file__).parents[1] / "parity" / "nerfblendshape"
 

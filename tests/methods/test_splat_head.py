@@ -8,11 +8,16 @@ import torch
 from likeness.captures.synthetic import film
 from likeness.core.batching import take
 from likeness.core.errors import BadInput, Unsupported
+from likeness.core.regions import REGION
 from likeness.methods.splats.avatar import bilinear_cells
 from likeness.methods.splats.code import Regression, learn_code
 from likeness.methods.splats.growth import recycle
+from likeness.methods.splats.looks import look_at_frames
 from likeness.methods.splats.method import RiggedSplats
+from likeness.methods.splats.placement import on_surface, undressed
+from likeness.methods.splats.surface import bake
 from likeness.ops.image import psnr
+from likeness.rigs import RIGS
 from likeness.training.frames import trainable_frames
 
 
@@ -176,3 +181,19 @@ def test_a_matte_of_another_size_is_refused_by_frame(pair):
 def test_settings_that_make_no_head_are_refused():
     with pytest.raises(BadInput, match="at least 100 splats, not 7"):
         RiggedSplats(splats=7)
+
+
+@pytest.mark.parametrize("dressed", [True, False])
+def test_a_collar_takes_the_splats_of_the_neck_it_covers(pair, dressed):
+    capture, truth = pair
+    surface = bake(RIGS.load("clay")(), truth.identity)
+    looks = [
+        replace(look, clothes=torch.full_like(look.clothes, float(dressed)))
+        for look in look_at_frames(capture, truth, surface, [0, 4])
+    ]
+    start = on_surface(surface, 2000, torch.Generator().manual_seed(0))
+    kept = undressed(start, looks, surface, torch.eye(4))
+    neck = REGION["neck"]
+    assert int((start.region == neck).sum()) > 50
+    assert int((kept.region == neck).sum()) == (0 if dressed else int((start.region == neck).sum()))
+    assert int((kept.region != neck).sum()) == int((start.region != neck).sum())

@@ -82,16 +82,33 @@ def test_pictures_of_two_sizes_are_refused():
         l1_dssim(torch.zeros(0, 2, 3), torch.zeros(0, 2, 3))
 
 
+@pytest.mark.parametrize("resting", [False, True])
 @pytest.mark.parametrize("count", [0, 1, 40_001])
-def test_the_fused_adam_steps_as_its_definition(count):
+def test_the_fused_adam_steps_as_its_definition(count, resting):
     g = torch.Generator().manual_seed(count)
     state = [torch.randn(count, generator=g) for _ in range(2)] + [torch.zeros(count)] * 2
+    state[1][count // 3 : count // 2] = 0
     slow, fast = [x.double() for x in state], [x.clone() for x in state]
     slow[2], slow[3] = slow[2].clone(), slow[3].clone()
     for step in (1, 2, 3):
-        _adam_step(*slow, step, 1e-2, (0.9, 0.99), 1e-8)
-        adam_step(*fast, step, 1e-2, (0.9, 0.99), 1e-8)
+        _adam_step(*slow, step, 1e-2, (0.9, 0.99), 1e-8, resting)
+        adam_step(*fast, step, 1e-2, (0.9, 0.99), 1e-8, resting)
     torch.testing.assert_close(fast[0].double(), slow[0], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("step", [_adam_step, adam_step])
+def test_resting_entries_keep_still_where_others_drift_on_old_gradients(step):
+    moved = []
+    for resting in (False, True):
+        state = [torch.zeros(2), torch.ones(2), torch.zeros(2), torch.zeros(2)]
+        step(*state, 1, 0.1, (0.9, 0.99), 1e-8, resting)
+        state[1][0] = 0
+        before = state[0].clone()
+        step(*state, 2, 0.1, (0.9, 0.99), 1e-8, resting)
+        moved.append((state[0] - before).abs())
+    assert float(moved[0][0]) > 0.01
+    assert float(moved[1][0]) == 0
+    assert torch.equal(moved[0][1], moved[1][1])
 
 
 def test_a_gradient_that_is_not_finite_changes_nothing():

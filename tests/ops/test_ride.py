@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from likeness.core.batching import move
+from likeness.core.errors import BadInput
 from likeness.core.geometry import axis_angle_to_matrix, rigid
 from likeness.ops.ride import Posed, Riders, _ride, ride
 
@@ -112,3 +113,11 @@ def test_a_closed_surface_is_not_seen_from_behind_and_an_open_one_is():
     for closed, seen in ((True, (1, 0)), (False, (1, 1))):
         now = replace(one, closed=torch.tensor([closed]))
         assert (len(ride(now, *rest, front).shown), len(ride(now, *rest, behind).shown)) == seen
+
+
+def test_a_splat_on_a_triangle_that_is_not_there_is_refused():
+    riders, rest, eye = scene(3, 5)
+    corners = riders.corners.clone()
+    corners[2, 1] = 30
+    with pytest.raises(BadInput, match="vertices go from \\d+ to 30, but there are 30"):
+        ride(replace(riders, corners=corners), *rest, eye)

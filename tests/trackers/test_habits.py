@@ -9,6 +9,7 @@ from likeness.core.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from likeness.rigs.clay import clay
 from likeness.rigs.clay.shapes import ARKIT
 from likeness.rigs.toy import toy
+from likeness.trackers import TRACKERS
 from likeness.trackers.habits import layout_mark, learned_with, with_habits
 from likeness.trackers.landmarks import as_one_witness, default_priors
 from likeness.trackers.plausible import usual_pull
@@ -94,3 +95,9 @@ def test_a_smile_on_one_side_costs_more_than_on_both():
     one[ARKIT.index("mouthSmileLeft")] = 0.5
     both[[ARKIT.index(f"mouthSmile{side}") for side in ("Left", "Right")]] = 0.5
     assert float(one @ pull @ one) > 2 * float(both @ pull @ both)
+
+
+def test_habits_are_asked_for_where_truth_is_and_left_out_where_splats_follow():
+    """Decision 0008: what is fitted to pictures afterwards is better off without them."""
+    assert TRACKERS.load("landmarks")().habits
+    assert not TRACKERS.load("photometric")().habits

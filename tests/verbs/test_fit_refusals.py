@@ -15,6 +15,7 @@ from likeness.core.track_files import read_track, write_track
 from likeness.verbs.evaluate import evaluate
 from likeness.verbs.fit import fit
 from likeness.verbs.loading import held_out, open_avatar, open_pair
+from likeness.verbs.synth import synth
 
 SMALL = {
     "nerface": ("rays=16 coarse=4 fine=2 width=8 colour_width=8 octaves=2 codes=2",),
@@ -200,3 +201,12 @@ def test_an_expression_beyond_training_is_warned_of_once(method, folders, caplog
             held = head.subject.condition(condition)
             assert bool((held <= head.subject.high).all())
     assert caplog.text.count("held at its edge") == 1
+
+
+def test_a_budget_of_splats_is_for_methods_made_of_them(folders, tmp_path):
+    with pytest.raises(LikenessError, match="no setting of nerface called 'splats'"):
+        fit(folders / "capture", folders / "track", tmp_path / "a", "nerface", splats=200, live=0)
+    synth(tmp_path / "s", frames=10, size=64)
+    pair = (tmp_path / "s" / "capture", tmp_path / "s" / "truth")
+    fit(*pair, tmp_path / "b", steps=2, splats=200, live=0, device="cpu")
+    assert open_avatar(tmp_path / "b").count == 200

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from likeness.ops.encodings import fourier_features, frequency_encoding, frequency_width
 from likeness.ops.harmonics import spherical_harmonics
-from likeness.ops.hash_grid import HashLayout, blended_hash_encode, hash_encode
+from likeness.ops.hash_grid import HashLayout, blended_hash_encode, hash_encode, mixed
 
 
 @final
@@ -104,11 +104,19 @@ class BlendedHashGrid(nn.Module):
         points: Float[Tensor, "N 3"],
         coefficients: Float[Tensor, "B K"],
         which: Int[Tensor, " N"] | None = None,
+        tables: Float[Tensor, "B entries C"] | None = None,
     ) -> Float[Tensor, "N E"]:
-        """Features of points; point `n` sees the head with coefficients of row `which[n]`."""
+        """Features of points; point `n` sees the head with coefficients of row `which[n]`.
+        `tables` are what `mix` made of these coefficients, for those who look several times."""
+        if tables is not None:
+            return hash_encode(points, tables, self.layout, which)
         return blended_hash_encode(
             points, self.basis, coefficients, self.layout, which, self.neutral
         )
+
+    def mix(self, coefficients: Float[Tensor, "B K"]) -> Float[Tensor, "B entries C"]:
+        """One table for each row of coefficients."""
+        return mixed(self.basis, coefficients, self.neutral)
 
 
 def _small(shape: tuple[int, ...], generator: torch.Generator | None, spread: float) -> Tensor:

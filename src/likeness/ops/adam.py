@@ -17,13 +17,15 @@ def adam_step(
     rate: float,
     betas: tuple[float, float],
     eps: float,
+    resting: bool = False,
 ) -> None:
     """Update `parameter` and its running `mean` and `square` after `step` (from 1) gradients.
 
-    Gradients that are not finite count as zero, so that one bad pixel cannot end a training.
+    With `resting`, entries whose gradient is zero are left as they are. Gradients that are not
+    finite count as zero, so that one bad pixel cannot end a training.
     """
     twin = pick(_adam_step, parameter.device.type)
-    twin(parameter, gradient, mean, square, step, rate, betas, eps)
+    twin(parameter, gradient, mean, square, step, rate, betas, eps, resting)
 
 
 @torch.no_grad()
@@ -36,10 +38,14 @@ def _adam_step(
     rate: float,
     betas: tuple[float, float],
     eps: float,
+    resting: bool = False,
 ) -> None:
     gradient = torch.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
-    mean.lerp_(gradient, 1 - betas[0])
-    square.mul_(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+    moves = (gradient != 0) if resting else torch.ones_like(gradient, dtype=torch.bool)
+    mean.copy_(torch.where(moves, mean.lerp(gradient, 1 - betas[0]), mean))
+    fresh = square.mul(betas[1]).addcmul_(gradient, gradient, value=1 - betas[1])
+    square.copy_(torch.where(moves, fresh, square))
     size = rate / (1 - betas[0] ** step)
     root = math.sqrt(1 - betas[1] ** step)
-    parameter.addcdiv_(mean, square.sqrt().div_(root).add_(eps), value=-size)
+    change = mean / square.sqrt().div_(root).add_(eps)
+    parameter.sub_(torch.where(moves, size * change, 0))

@@ -28,8 +28,8 @@ def _corner(back, x, y, width, height):
 @nb.njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _forward(picture, back, out):
     height, width, channels = picture.shape
-    for y in nb.prange(height):
-        for x in range(width):
+    for y in nb.prange(out.shape[0]):
+        for x in range(out.shape[1]):
             left, top, fu, fv = _corner(back, x, y, width, height)
             right, low = min(left + 1, width - 1), min(top + 1, height - 1)
             for c in range(channels):
@@ -46,8 +46,8 @@ def _forward(picture, back, out):
 def _backward(d_out, back, d_picture):
     """In the order of the pixels, so that sums are the same for any number of threads."""
     height, width, channels = d_picture.shape
-    for y in range(height):
-        for x in range(width):
+    for y in range(d_out.shape[0]):
+        for x in range(d_out.shape[1]):
             left, top, fu, fv = _corner(back, x, y, width, height)
             right, low = min(left + 1, width - 1), min(top + 1, height - 1)
             for c in range(channels):
@@ -60,22 +60,24 @@ def _backward(d_out, back, d_picture):
 
 class _Warp(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, picture, back):
-        out = torch.empty_like(picture, memory_format=torch.contiguous_format)
+    def forward(ctx, picture, back, height, width):
+        out = picture.new_empty(height, width, picture.shape[2])
         _forward(picture.detach().contiguous().numpy(), back.numpy(), out.numpy())
         ctx.save_for_backward(back)
+        ctx.shape = picture.shape
         return out
 
     @staticmethod
     def backward(ctx, d_out):  # type: ignore[override]
         (back,) = ctx.saved_tensors
-        d_picture = torch.zeros_like(d_out, memory_format=torch.contiguous_format)
+        d_picture = d_out.new_zeros(ctx.shape)
         _backward(d_out.contiguous().numpy(), back.numpy(), d_picture.numpy())
-        return d_picture, None
+        return d_picture, None, None, None
 
 
 def warped(picture: Tensor, back: Tensor, camera: Camera) -> Tensor:
     """The twin of `ops.backdrop`; float32 inside, whatever comes in."""
     match_threads()
     flat = back.detach().float().contiguous()
-    return _Warp.apply(picture.float(), flat).to(picture.dtype)  # type: ignore[union-attr]
+    found = _Warp.apply(picture.float(), flat, camera.height, camera.width)
+    return found.to(picture.dtype)  # type: ignore[union-attr]

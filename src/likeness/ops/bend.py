@@ -11,11 +11,11 @@ from torch import Tensor
 from likeness.core.expression import Expression
 from likeness.core.geometry import invert_rigid
 
-_TOP, _BOTTOM = -0.115, -0.185
+BORDER = (-0.115, -0.185, 0.5)
 """Heights in the frame of the head, in metres from the eyes: above the first all goes with the
-head, below the second all with the torso."""
-_SLOPE, _MIDDLE = 0.5, -0.05
-"""The border rises to the back: a chin hangs before the neck, and is the head's."""
+head, below the second all with the torso. The border rises to the back by the third, for a chin
+hangs before the neck, and is the head's."""
+_MIDDLE = -0.05  # metres: heights are those of places so far behind the eyes
 
 
 def torso_bend(expression: Expression, rest_torso: Float[Tensor, "4 4"]) -> Float[Tensor, "*b 4 4"]:
@@ -29,11 +29,14 @@ def torso_bend(expression: Expression, rest_torso: Float[Tensor, "4 4"]) -> Floa
 
 
 def straightened(
-    points: Float[Tensor, "*b 3"], bend: Float[Tensor, "4 4"] | Float[Tensor, "*b 4 4"]
+    points: Float[Tensor, "*b 3"],
+    bend: Float[Tensor, "4 4"] | Float[Tensor, "*b 4 4"],
+    border: tuple[float, float, float] = BORDER,
 ) -> Float[Tensor, "*b 3"]:
     """Points in the frame of the head, each moved by its share of the torso's bend."""
-    height = points[..., 1:2] + _SLOPE * (points[..., 2:] - _MIDDLE)
-    share = ((_TOP - height) / (_TOP - _BOTTOM)).clamp(0, 1)
+    top, bottom, slope = border
+    height = points[..., 1:2] + slope * (points[..., 2:] - _MIDDLE)
+    share = ((top - height) / (top - bottom)).clamp(0, 1)
     share = share * share * (3 - 2 * share)
     if bend.dim() == 2:
         moved = points @ bend[:3, :3].mT + bend[:3, 3]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from likeness.core.geometry import matrix_to_quaternion, quaternion_multiply
 from likeness.ops.carry import _carry
-from likeness.ops.twins import pick
+from likeness.ops.twins import one_place, pick, within
 
 AWAY = (-0.4, -0.2)
 """Cosines between where a splat's surface faces and the eye: hidden below the first, all there
@@ -66,6 +66,8 @@ def ride(
     from it are left out. Rotations pass gradients to `rotation` only, places to all that moves
     them but the axes of triangles.
     """
+    one_place(riders.corners, riders.offset, vertices, motion, shade, head, torso, eye)
+    within(riders.corners, vertices.shape[0], "vertices")
     return pick(_ride, vertices.device.type)(riders, vertices, motion, shade, head, torso, eye)
 
 

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from likeness.trackers.normal_equations import light, look_up, sums
+
 _ROBUST = 0.10  # colour difference beyond which a point is doubted
 
 
@@ -15,23 +17,19 @@ class Brightness:
     def __init__(self, picture: UInt8[np.ndarray, "H W 3"], blur: float) -> None:
         plain = picture.astype(np.float32) / 255
         smooth = cv2.GaussianBlur(plain, (0, 0), blur)
-        self.value = smooth
-        self.right = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
-        self.down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
-        self.size = np.array([picture.shape[1], picture.shape[0]], np.float32)
+        right = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
+        down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
+        self.planes = np.concatenate([smooth, right, down], -1)
 
     def at(
         self, pixels: Float[np.ndarray, "N 2"]
     ) -> tuple[Float[np.ndarray, "N 3"], Float[np.ndarray, "N 3 2"], Float[np.ndarray, " N"]]:
         """Colours, their slopes per pixel, and 1 for what lies well inside the picture."""
-        x = np.ascontiguousarray(pixels[:, 0] - 0.5, np.float32)[None]
-        y = np.ascontiguousarray(pixels[:, 1] - 0.5, np.float32)[None]
-        value, right, down = (
-            cv2.remap(plane, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
-            for plane in (self.value, self.right, self.down)
-        )
-        inside = ((pixels > 2) & (pixels < self.size - 2)).all(-1)
-        return value, np.stack([right, down], -1), inside.astype(np.float32)
+        count = len(pixels)
+        values, slopes = np.empty((count, 3), np.float32), np.empty((count, 3, 2), np.float32)
+        inside = np.empty(count, np.float32)
+        look_up(self.planes, np.ascontiguousarray(pixels, np.float64), values, slopes, inside)
+        return values, slopes, inside
 
 
 def align(
@@ -49,36 +47,21 @@ def align(
     one offset a channel) is solved along. `stiff` pulls each parameter back to `begin`.
     """
     now = begin.copy()
+    system, right = np.empty((len(now), len(now))), np.empty(len(now))
     for _ in range(rounds):
-        pixels, slopes = place(now)
-        value, gradient, inside = picture.at(pixels)
+        pixels, moves = place(now)
+        values, slopes, inside = picture.at(pixels)
         weight = worth * inside
         if weight.sum() < 20:
             return begin
-        gain, offset = _light(colours, value, weight)
-        missed = value - (gain * colours + offset)
-        robust = weight[:, None] / (1 + (missed / _ROBUST) ** 2) ** 2
-        jacobian = np.einsum("ncd,ndp->ncp", gradient, slopes).reshape(-1, len(now))
-        w = robust.reshape(-1)
-        system = (jacobian * w[:, None]).T @ jacobian + np.diag(stiff)
-        right = (jacobian * w[:, None]).T @ missed.reshape(-1) + stiff * (now - begin)
-        step = np.linalg.solve(system + 1e-9 * np.eye(len(now)), right)
+        gain, offset = light(colours, values, weight)
+        sums(colours, values, slopes, weight, gain, offset, moves, _ROBUST, system, right)
+        system += np.diag(stiff + 1e-9)
+        step = np.linalg.solve(system, right + stiff * (now - begin))
         now = now - step
         if np.abs(step * np.sqrt(np.diag(system))).max() < 1e-3:
             break
     return now
-
-
-def _light(
-    colours: np.ndarray, value: np.ndarray, weight: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Gain and offset per channel that fit best, near 1 and 0."""
-    w = weight[:, None] / weight.sum()
-    mean_c, mean_v = (w * colours).sum(0), (w * value).sum(0)
-    c, v = colours - mean_c, value - mean_v
-    gain = ((w * c * v).sum(0) + 1e-3) / ((w * c * c).sum(0) + 1e-3)
-    gain = np.clip(gain, 0.7, 1.4)
-    return gain, mean_v - gain * mean_c
 
 
 def typical(

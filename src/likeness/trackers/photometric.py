@@ -18,13 +18,14 @@ from likeness.core.batching import take
 from likeness.core.camera import far_away, project
 from likeness.core.capture import Capture, last_fifth
 from likeness.core.expression import Expression
-from likeness.core.geometry import axis_angle_to_matrix, hat, invert_rigid, rigid, transform
+from likeness.core.geometry import axis_angle_to_matrix, invert_rigid, rigid, transform
 from likeness.core.progress import counted
 from likeness.core.regions import REGION
 from likeness.core.rig import Identity, Rig
 from likeness.core.track import Track
 from likeness.trackers.align import Brightness, align, typical
 from likeness.trackers.landmarks import Landmarks, rest_frame
+from likeness.trackers.normal_equations import placed
 from likeness.trackers.torso import on_screen, screen_motion, world_from_torso
 from likeness.trackers.torso_modes import torso_modes
 
@@ -51,7 +52,7 @@ class Photometric:
     """Personal modes: motions of this person that no named shape can say."""
     smooth: float = 1.0
     """How strongly neighbouring frames hold together; 0 lets each stand alone."""
-    bends: int = 8
+    bends: int = 12
     """Modes in which clothes bend beyond the shoulders' rigid motion."""
     rounds: int = 2
     """How often colours are learned and poses corrected in turn."""
@@ -213,8 +214,8 @@ def _aligned_head(
     use = np.flatnonzero((facing > 0.3) & (worth > 0.05))
     place = partial(
         _placed,
-        points=(places[use] @ camera_from_head[:3, :3].T).double().numpy(),
-        modes=(head.modes[:, use] @ camera_from_head[:3, :3].T).double().numpy(),
+        points=(places[use] @ camera_from_head[:3, :3].T).double().contiguous().numpy(),
+        modes=(head.modes[:, use] @ camera_from_head[:3, :3].T).double().contiguous().numpy(),
         shift=camera_from_head[:3, 3].double().numpy(),
         lens=camera.intrinsics.double().numpy(),
     )
@@ -238,31 +239,17 @@ def _aligned_head(
 
 
 def _placed(
-    parameters: np.ndarray,
+    change: np.ndarray,
     points: np.ndarray,
     modes: np.ndarray,
     shift: np.ndarray,
     lens: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pixels of points turned and shifted in the camera and bent by modes; and derivatives."""
-    turn = axis_angle_to_matrix(torch.from_numpy(parameters[:3])).numpy()
-    bent = points + np.tensordot(parameters[6:], modes, 1)
-    turned = bent @ turn.T
-    at = turned + shift + parameters[3:6]
-    z = at[:, 2]
-    fx, fy = lens[0, 0], lens[1, 1]
-    pixels = np.stack([fx * at[:, 0] / z + lens[0, 2], fy * at[:, 1] / z + lens[1, 2]], -1)
-    zero = np.zeros_like(z)
-    by_place = np.stack(
-        [
-            np.stack([fx / z, zero, -fx * at[:, 0] / z**2], -1),
-            np.stack([zero, fy / z, -fy * at[:, 1] / z**2], -1),
-        ],
-        1,
-    )
-    by_turn = -hat(torch.from_numpy(turned)).numpy()
-    by_mode = by_place @ (modes @ turn.T).transpose(1, 2, 0)
-    return pixels, np.concatenate([by_place @ by_turn, by_place, by_mode], -1)
+    turn = axis_angle_to_matrix(torch.from_numpy(change[:3])).numpy()
+    pixels, moves = np.empty((len(points), 2)), np.empty((len(points), 2, len(change)))
+    placed(points, modes, turn, change, shift, lens, pixels, moves)
+    return pixels, moves
 
 
 def shoulders(capture: Capture, track: Track, train: list[int]) -> Track:

@@ -151,6 +151,19 @@ def on_screen(
     slopes[:, :, 0] = grown * np.stack([-turned[:, 1], turned[:, 0]], -1)
     slopes[:, 0, 1] = slopes[:, 1, 2] = size
     slopes[:, :, 3] = turned
-    at = grown * turned + pivot + motion[1:3] * size
     own = swaying[:2, :2]
-    return at @ own.T + swaying[:2, 2], own @ slopes
+    return carried_along(points, motion, size, swaying), own @ slopes
+
+
+def carried_along(
+    points: Float[np.ndarray, "N 2"],
+    motion: Float[np.ndarray, " 4"],
+    size: int,
+    swaying: Float[np.ndarray, "3 3"],
+) -> Float[np.ndarray, "N 2"]:
+    """The same points without derivatives."""
+    pivot = np.array([size / 2, size])
+    c, s = np.cos(motion[0]), np.sin(motion[0])
+    own = (1 + motion[3]) * swaying[:2, :2] @ np.array([[c, -s], [s, c]])
+    onto = swaying[:2, :2] @ (pivot + motion[1:3] * size) + swaying[:2, 2]
+    return (points - pivot) @ own.T + onto

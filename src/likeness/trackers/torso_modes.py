@@ -7,8 +7,8 @@ within those modes alone, so that a frame of the test split cannot say anything 
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import cv2
 import numpy as np
@@ -24,7 +24,7 @@ from likeness.core.regions import REGION
 from likeness.core.track import Track
 from likeness.trackers.align import Brightness, align, typical
 from likeness.trackers.camera_motion import looked_up
-from likeness.trackers.torso import on_screen, screen_motion
+from likeness.trackers.torso import carried_along, screen_motion
 
 _log = logging.getLogger(__name__)
 _POINTS = 3000
@@ -35,7 +35,7 @@ _SMOOTHEST = 20  # smooth patterns of displacement a field is made of
 _STIFF = 0.3  # how unwilling a field is to bend
 _HOLD = 0.02  # pull of a frame's weights to what training frames do on average
 _LEAST_MOVE = 0.04  # pixels at 256 that a mode must move the clothes by to count
-_FARTHEST = 3.5  # standard deviations
+_FARTHEST = 8.0  # standard deviations: modes are smooth, and later frames may go on a long way
 _GRID = 24  # places along a side of the picture at which modes are handed on
 
 
@@ -50,16 +50,32 @@ class Clothes:
     swaying: np.ndarray  # T 3 3, the camera's own
     size: int
 
-    def bent(
-        self, weights: Float[np.ndarray, " P"], index: int, modes: np.ndarray, middle: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Where the points are in a frame, bent by weights of modes [2M, P]; and derivatives."""
-        both = (middle + modes @ weights).reshape(2, -1)
-        moved = self.points + self.size * (self.patterns @ both.T)
-        at, _ = on_screen(moved, self.motion[index], self.size, self.swaying[index])
+    def along(self, modes: Float[np.ndarray, "P K"], middle: Float[np.ndarray, " P"]) -> "Bending":
+        """The same points bent by weights of `modes` [2M, K] beyond `middle`."""
+        first = self.points + self.size * (self.patterns @ middle.reshape(2, -1).T)
         split = modes.reshape(2, -1, modes.shape[1])
-        slopes = self.size * np.stack([self.patterns @ split[0], self.patterns @ split[1]], 1)
-        return at, self.swaying[index][:2, :2] @ slopes
+        moves = self.size * np.stack([self.patterns @ split[0], self.patterns @ split[1]], 1)
+        return Bending(self, first, np.ascontiguousarray(moves))
+
+
+@dataclass(frozen=True, eq=False)
+class Bending:
+    """Points on the clothes at rest, and what each of a few modes does to them."""
+
+    clothes: Clothes
+    first: np.ndarray  # N 2, pixels
+    moves: np.ndarray  # N 2 K, pixels for a weight of 1
+
+    def place(self, index: int) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+        """Where weights put the points in a frame; and derivatives."""
+        c = self.clothes
+        slopes = c.swaying[index][:2, :2] @ self.moves
+
+        def bent(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            moved = self.first + self.moves @ weights
+            return carried_along(moved, c.motion[index], c.size, c.swaying[index]), slopes
+
+        return bent
 
 
 def torso_modes(
@@ -72,29 +88,27 @@ def torso_modes(
     if clothes is None or count < 1 or len(train) < 20:
         return None
     free = np.eye(2 * clothes.patterns.shape[1])
-    nothing = np.zeros(len(free))
+    loose = clothes.along(free, np.zeros(len(free)))
     bends = np.zeros((len(track), len(free)))
     looks = spread(train, _LOOKS)
     shown = spread(train, _FIELDS)
     for blurs in ((2.4, 1.2), (1.2,)):
-        colours, worth = colours_of(capture, track, clothes, looks, bends)
+        colours, worth = colours_of(capture, track, loose, looks, bends)
         for index in counted(shown, "learning how clothes bend"):
-            found = bends[index]
+            found, place = bends[index], loose.place(index)
             for blur in blurs:
                 picture = Brightness(capture[index].rgb8, blur * clothes.size / 256)
-                place = partial(clothes.bent, index=index, modes=free, middle=nothing)
                 found = align(picture, colours, worth, found, place, np.full(len(free), _STIFF), 4)
             bends[index] = found
     middle, modes = principal(clothes, bends[shown], count)
     if modes.shape[1] == 0:
         return None
-    weights = np.zeros((len(track), modes.shape[1]))
+    weights, bending = np.zeros((len(track), modes.shape[1])), clothes.along(modes, middle)
     stiff = np.full(modes.shape[1], _HOLD)
     for index in counted(range(len(track)), "measuring how clothes bend"):
-        found = weights[max(index - 1, 0)] * 0.5
+        found, place = weights[max(index - 1, 0)] * 0.5, bending.place(index)
         for blur in (1.6, 0.8):
             picture = Brightness(capture[index].rgb8, blur * clothes.size / 256)
-            place = partial(clothes.bent, index=index, modes=modes, middle=middle)
             found = align(picture, colours, worth, found, place, stiff, 5)
         weights[index] = np.clip(found, -_FARTHEST, _FARTHEST)
     return torch.from_numpy(weights).float(), fields_of(clothes, modes, track.cameras.height)
@@ -175,14 +189,13 @@ class Patterns:
 
 
 def colours_of(
-    capture: Capture, track: Track, clothes: Clothes, looks: list[int], bends: np.ndarray
+    capture: Capture, track: Track, loose: Bending, looks: list[int], bends: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The points' typical colours over some frames, and how far each can be trusted."""
-    free, nothing = np.eye(bends.shape[1]), np.zeros(bends.shape[1])
     values, seen = [], []
     for index in looks:
-        at, _ = clothes.bent(bends[index], index, free, nothing)
-        value, _, inside = Brightness(capture[index].rgb8, 0.8 * clothes.size / 256).at(at)
+        at, _ = loose.place(index)(bends[index])
+        value, _, inside = Brightness(capture[index].rgb8, 0.8 * loose.clothes.size / 256).at(at)
         regions = track.maps.regions(index) if track.maps is not None else None
         if regions is not None:  # a face or a hand in front says nothing about clothes
             hidden = np.isin(regions, [REGION[n] for n in ("skin", "hair", "lips", "ears")])

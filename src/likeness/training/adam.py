@@ -11,7 +11,11 @@ from likeness.ops.adam import adam_step
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba, 2015) without weight decay; one fused update per parameter."""
+    """Adam (Kingma and Ba, 2015) without weight decay; one fused update per parameter.
+
+    `resting` entries, whose gradient is exactly zero, are left as they are, their running means
+    too: in a large table of which a step looks up little, they would move on old gradients alone.
+    """
 
     def __init__(
         self,
@@ -19,8 +23,10 @@ class Adam(Optimizer):
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
+        resting: bool = False,
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+        self.resting = resting
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -47,5 +53,6 @@ class Adam(Optimizer):
                     group["lr"],
                     group["betas"],
                     group["eps"],
+                    self.resting,
                 )
         return loss

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
+from jaxtyping import Float, Int, UInt8
+from torch import Generator, Tensor
 
 from likeness.core.capture import Capture, Pictures, last_fifth
 from likeness.core.errors import BadInput
@@ -122,3 +122,24 @@ def matte_of(capture: Capture, track: Track, index: int) -> Float[Tensor, "H W"]
     found = track.maps.alpha(index) if track.maps is not None else None
     found = capture.pictures.alpha(index) if found is None else found
     return None if found is None else torch.from_numpy(found).float() / 255
+
+
+def person_pixels(
+    capture: Capture,
+    track: Track,
+    index: int,
+    count: int,
+    share: float,
+    generator: Generator,
+) -> Int[Tensor, " R"]:
+    """Numbers of drawn pixels of a frame, `share` of them on the person (as many as four tries
+    find there), the others anywhere."""
+    size = track.cameras.height * track.cameras.width
+    flat = torch.randint(size, (count,), generator=generator)
+    wanted = round(share * count)
+    matte = matte_of(capture, track, index) if wanted else None
+    if matte is not None:
+        tries = torch.randint(size, (4 * wanted,), generator=generator)
+        there = matte.flatten()[tries] > 0
+        flat[:wanted] = tries[torch.sort(~there, stable=True).indices[:wanted]]
+    return flat

@@ -12,12 +12,12 @@ from likeness.core.camera import project, to_camera
 from likeness.core.capture import Capture
 from likeness.core.geometry import invert_rigid, transform
 from likeness.core.track import Track
-from likeness.ops.bend import straightened, torso_bend
+from likeness.ops.bend import BORDER, straightened, torso_bend
 
-_FRAMES = 24  # that a hull is carved with
+_FRAMES = 32  # that a hull is carved with
 _BEFORE, _BEHIND, _BESIDE = 0.04, 0.03, 0.03  # metres around a surface that may be filled
 _COLLAR, _DRESSED = -0.12, 0.12  # metres: below this height, clothes may stand out this far
-_SHARE = 0.75  # of those in which a place must lie on the person: the torso moves apart
+_SHARE = 0.85  # of those in which a place must lie on the person: the torso moves apart
 
 
 def hull(
@@ -27,6 +27,7 @@ def hull(
     places: Float[Tensor, "X Y Z 3"],
     rest_torso: Float[Tensor, "4 4"] | None = None,
     surface: Float[Tensor, "V 3"] | None = None,
+    border: tuple[float, float, float] = BORDER,
 ) -> Bool[Tensor, "X Y Z"]:
     """Vertices (in the frame of the head) that lie on the person's matte in most of the frames
     that see them. Without mattes, every vertex. With `rest_torso` (seen from the head) they are
@@ -44,7 +45,7 @@ def hull(
         seen_points = points
         if rest_torso is not None:
             bend = torso_bend(take(track.expressions, index), rest_torso)
-            seen_points = straightened(points, invert_rigid(bend))
+            seen_points = straightened(points, invert_rigid(bend), border)
         world = transform(track.expressions.world_from_head[index], seen_points)
         ahead = to_camera(camera, world)[:, 2] > 1e-3
         pixels = project(camera, world).nan_to_num(-1e9, -1e9, -1e9)
@@ -57,6 +58,24 @@ def hull(
     if surface is not None:
         kept &= near_in_depth(points, surface)
     return spread(kept.view(places.shape[:3]))
+
+
+def in_any_bend(
+    still: Bool[Tensor, "X Y Z"],
+    places: Float[Tensor, "X Y Z 3"],
+    bends: Float[Tensor, "S 4 4"],
+    border: tuple[float, float, float],
+) -> Bool[Tensor, "X Y Z"]:
+    """Vertices of an even grid (at `places`, in the frame of the head) where there is something
+    with the torso in one of these bends; `still` is where with the torso at rest."""
+    first, last = places[0, 0, 0], places[-1, -1, -1]
+    steps = torch.tensor(still.shape) - 1
+    kept = still.clone()
+    for bend in bends:
+        at = ((straightened(places, bend, border) - first) / (last - first)).clamp(0, 1)
+        vertex = (at * steps + 0.5).long()
+        kept |= still[tuple(vertex.unbind(-1))]
+    return kept
 
 
 def near_in_depth(

@@ -27,7 +27,7 @@ from likeness.training.distributed import average_gradients, rank, world_size
 _log = logging.getLogger(__name__)
 _REPLAN = 100  # steps between new estimates of how many fit into the minutes
 _SAVE = 60.0  # seconds of a training by minutes after which it is kept, few steps or many
-_FIRST_LIVE = 5.0  # seconds until the first live picture
+_FIRST_LIVE = 1.0  # seconds until the first live picture
 
 Look = Callable[[Any, int], dict[str, float | Tensor]]
 """Figures (numbers) and pictures (tensors in [0, 1]) of an avatar after some step, by name."""

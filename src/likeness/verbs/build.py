@@ -29,6 +29,7 @@ def build(
     steps: int | None = None,
     size: int = 512,
     method: str = "splats",
+    splats: int | None = None,
     rig: str = "clay",
     tracker: str = "photometric",
     person: int | None = None,
@@ -51,6 +52,7 @@ def build(
         steps: Train for exactly so many steps instead; then the result is reproducible.
         size: Pixels along a side of the pictures learned from.
         method: The avatar method; `likeness fit --help` lists them.
+        splats: How many Gaussians a method made of them may use at most.
         rig: The head model.
         tracker: How to track; `likeness track --help` lists what there is.
         person: Which person, counted from the left, when there are several.
@@ -75,6 +77,7 @@ def build(
         how = {"rig": rig, "using": tracker}
         _stage(out, "track", how, {"capture": capture}, partial(track, capture, tracked))
         plan = {"method": method, "minutes": minutes, "steps": steps, "seed": seed}
+        plan["splats"] = splats
         _stage(
             out,
             "fit",

@@ -1,6 +1,7 @@
 """`likeness fit`: learn an avatar from a capture and its track."""
 
 import logging
+import math
 import sys
 import types
 from dataclasses import fields, replace
@@ -36,12 +37,15 @@ def fit(
     minutes: float | None = None,
     steps: int | None = None,
     seed: int = 0,
+    splats: int | None = None,
     settings: tuple[str, ...] = (),
     memory_limit: str = "2G",
     evaluate_every: int = 0,
     live: float = 30.0,
     tensorboard: bool = False,
     ema: float = 0.0,
+    clip: float = 0.0,
+    half: bool = False,
     split: str = "last",
     consent: str | None = None,
     device: str = "auto",
@@ -57,13 +61,17 @@ def fit(
         minutes: How long to train. Ten unless --steps is given.
         steps: Train for exactly so many steps instead; then the result is reproducible.
         seed: Of everything random.
-        settings: Single settings of the method, such as splats=20000 focus=2.
+        splats: How many Gaussians a method made of them may use: never more, at any time. 30000 for
+            `splats`.
+        settings: Single settings of the method, such as code=12 focus=2.
         memory_limit: How much memory decoded pictures may take.
         evaluate_every: Steps between looks at held-out frames; 0 looks at none.
         live: Seconds between live pictures of a held-out frame, live/truth_and_render.png in the
             avatar folder; 0 draws none.
         tensorboard: Write scalars and held-out pictures for TensorBoard into the avatar folder.
         ema: Decay of a running mean of the parameters kept as the result, such as 0.999.
+        clip: Largest norm of all gradients together, such as 1; 0 leaves them as they are.
+        half: Compute losses in bfloat16, which CUDA devices do faster; processors do not.
         split: Which frames never train: last (those at the end, or the data set's own), or
             interleaved (besides them 4 of every 40, which `evaluate --split interleaved` judges).
         consent: Who agreed to being modelled, when, and for what; or a text file that says so. The
@@ -76,6 +84,10 @@ def fit(
         raise BadInput(f"--evaluate-every {evaluate_every} is below 0.")
     if not 0 <= ema < 1:
         raise BadInput(f"--ema {ema} is not in [0, 1). Try 0.999.")
+    if not 0 <= clip < math.inf:
+        raise BadInput(f"--clip {clip} is not a norm. Try 1, or 0 for none.")
+    if splats is not None:
+        settings = (*settings, f"splats={splats}")
     chosen = configured(method, preset, settings, seed, steps)
     where = device_of(device)
     recording, found = open_pair(capture, track, parse_size(memory_limit))
@@ -88,6 +100,8 @@ def fit(
         live_every=live,
         tensorboard=tensorboard,
         ema=ema,
+        clip=clip,
+        half=half,
         seed=seed,
         split=split,
     )

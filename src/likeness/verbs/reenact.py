@@ -231,7 +231,7 @@ def stage_of(
     avatar: Any, rest: Expression, view: str, size: int | None, background: str | None
 ) -> Stage:
     """The camera and backdrop of an avatar; avatars that remember none get a portrait on grey."""
-    known = getattr(avatar, "backdrop_camera", None)
+    known = getattr(avatar, "taken", None)
     backdrop = getattr(avatar, "backdrop", None)
     if view == "portrait" or not isinstance(known, Camera):
         if background == "own":
@@ -245,7 +245,9 @@ def stage_of(
         camera = resized(camera, width, height)
     if background in (None, "own") and isinstance(backdrop, Tensor) and backdrop.numel():
         picture = backdrop.detach().cpu().float().clamp(0, 1)
-        return Stage(camera, Behind(picture, move(known, "cpu"), "learned").at(camera))
+        return Stage(
+            camera, Behind(picture, move(avatar.backdrop_camera, "cpu"), "learned").at(camera)
+        )
     return Stage(camera, _COLOURS[background or "grey"] if background != "own" else GREY)
 
 

@@ -1,6 +1,6 @@
 """`likeness track`: cameras, pose, identity, expression, mattes and regions of a capture."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ from likeness.core.track import Track
 from likeness.core.track_files import read_track, write_track
 from likeness.rigs import RIGS
 from likeness.trackers import TRACKERS
+from likeness.training.frames import Kept, parse_size
 
 POINT_FILES = (".npz", ".json", ".task")
 
@@ -26,6 +27,7 @@ def track(
     person: int | None = None,
     matte: Path | None = None,
     parser: Path | None = None,
+    memory_limit: str = "500M",
 ) -> None:
     """Track a capture: camera, head pose, identity, expression, mattes, regions, backdrop.
 
@@ -40,9 +42,12 @@ def track(
         person: Which person, counted from the left, when there are several.
         matte: Robust Video Matting's weights, if you have them (TorchScript or .onnx).
         parser: A face parser with CelebAMask-HQ's classes, if you have one (the same kinds).
+        memory_limit: How much memory decoded pictures may take; each is looked at many times.
     """
     model = RIGS.load(rig)
     recording = open_capture(capture)
+    kept = Kept(recording.pictures, parse_size(memory_limit))
+    recording = replace(recording, pictures=kept)
     out = Path(out)
     with only_one(out):
         if using not in TRACKERS and Path(using).is_dir():

@@ -15,12 +15,15 @@ from likeness.core.geometry import invert_rigid, transform
 from likeness.core.rig import Identity
 from likeness.methods.nerface.network import Field, Shape
 from likeness.methods.nerface.rendering import HALF, Asked, Rays, look_twice, narrowed
+from likeness.methods.nerface.walking import Told, density_of, walk
 from likeness.nn.subject import Subject
-from likeness.ops.bend import straightened, torso_bend
+from likeness.ops.bend import BORDER, straightened, torso_bend
 from likeness.ops.depth import depth_normals
 from likeness.training.hull import within
 
 _BLOCK = 4096  # rays drawn at a time
+_LEAST = 1.0  # density, in the field's units, from which walks stop to look
+_MOST = 64  # places that drawing asks on a walk
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,11 @@ class Drawing:
     """Keep conditions within the range of training."""
     bend: bool = True
     """Take the torso back to where it was at rest before the fields are asked."""
+    cells: int = 0
+    """Cells along a side of a grid that knows where something is: one field is asked there, along
+    walks. 0 asks two at evenly spread places."""
+    most: int = 20
+    """Places on a ray that training asks on such a walk."""
     latent: str = "mean"
     """Code of frames that were not trained on: mean, zero, or the number of a training frame."""
 
@@ -64,12 +72,20 @@ class NerfaceAvatar(nn.Module):
     """A head as a conditional radiance field.
 
     `centre` and `scale` take the frame of the head to the field's: (p - centre) * scale. Outside
-    of `hull` there is nothing; an empty one stands for none.
+    of `hull` there is nothing; an empty one stands for none. `grid` holds densities at the vertices
+    of the cube, as found with the conditions `spread` and the bent torsos `bends` of some training
+    frames; `border` is where the torso begins (see ops.bend); `guess` how far inside of the person
+    the vertices were thought to be before training.
     """
 
     centre: Tensor
     scale: Tensor
     hull: Tensor
+    grid: Tensor
+    spread: Tensor
+    bends: Tensor
+    border: Tensor
+    guess: Tensor
 
     def __init__(
         self,
@@ -82,6 +98,11 @@ class NerfaceAvatar(nn.Module):
         centre: Float[Tensor, " 3"],
         scale: Float[Tensor, ""],
         hull: Bool[Tensor, "X Y Z"] | None = None,
+        grid: Float[Tensor, "X Y Z"] | None = None,
+        spread: Float[Tensor, "S C"] | None = None,
+        bends: Float[Tensor, "S 4 4"] | None = None,
+        border: Float[Tensor, " 3"] | None = None,
+        guess: Float[Tensor, "X Y Z"] | None = None,
     ) -> None:
         super().__init__()
         self.drawing, self.subject = drawing, subject
@@ -91,7 +112,13 @@ class NerfaceAvatar(nn.Module):
         self.register_buffer("centre", centre.clone())
         self.register_buffer("scale", scale.clone())
         everywhere = torch.zeros(0, 0, 0, dtype=torch.bool)
-        self.register_buffer("hull", (everywhere if hull is None else hull).clone())
+        for name, value, empty in (
+            ("hull", hull, everywhere), ("grid", grid, everywhere.float()),
+            ("spread", spread, torch.zeros(0, 0)), ("bends", bends, torch.zeros(0, 4, 4)),
+            ("border", border, torch.tensor(BORDER)),
+            ("guess", guess, everywhere.float()),
+        ):  # fmt: skip
+            self.register_buffer(name, (empty if value is None else value).clone())
 
     @classmethod
     def from_state(
@@ -104,7 +131,11 @@ class NerfaceAvatar(nn.Module):
         condition = subject.width + state["codes"].shape[1]
         fields = [Field(replace(shape, condition=condition)) for _ in range(2)]
         two = any(k.startswith("fine.") for k in state)
-        whole = [state[n] for n in ("codes", "backdrop", "centre", "scale", "hull")]
+        names = (
+            "codes", "backdrop", "centre", "scale", "hull", "grid",
+            "spread", "bends", "border", "guess",
+        )  # fmt: skip
+        whole = [state[n] for n in names]
         made = cls(drawing, subject, fields[0], fields[1] if two else None, *whole)
         made.load_state_dict(state)
         return made
@@ -157,7 +188,7 @@ class NerfaceAvatar(nn.Module):
             seen_from = torch.stack([directions[:, 2], near, far], -1)
         start, along = (origins - self.centre) * self.scale, directions * self.scale
         rays = Rays(start, along, seen_from, near, far)
-        if self.known is None:
+        if self.known is None or drawing.cells:
             return rays
         return narrowed(rays, self.known, self.asked(expression))
 
@@ -165,14 +196,37 @@ class NerfaceAvatar(nn.Module):
         """Where the fields are asked, in their own units: where the torso was at rest."""
         if not self.drawing.bend:
             return None
-        bend = torso_bend(expression, self.subject.rest_torso)
+        return self.asked_with(torso_bend(expression, self.subject.rest_torso))
+
+    def asked_with(self, bend: Float[Tensor, "4 4"]) -> Asked:
+        """The same for a torso that moved so."""
+        edge = self.edge
 
         def straight(points: Tensor) -> Tensor:
-            return (
-                straightened(points / self.scale + self.centre, bend) - self.centre
-            ) * self.scale
+            head = points / self.scale + self.centre
+            return (straightened(head, bend, edge) - self.centre) * self.scale
 
         return straight
+
+    @property
+    def edge(self) -> tuple[float, float, float]:
+        """Where the torso begins."""
+        top, bottom, slope = self.border.tolist()
+        return top, bottom, slope
+
+    def told(self, expression: Expression, code: Tensor | None = None) -> Told:
+        """All the field hears of a moment."""
+        return Told(self.condition(expression, code), self.asked(expression))
+
+    def occupied(self) -> Bool[Tensor, "X Y Z"]:
+        """Where walks stop to look."""
+        return self.grid > _LEAST
+
+    def probed(self, places: Float[Tensor, "N 3"], probe: int) -> Float[Tensor, " N"]:
+        """Densities at places of the cube, as the moment number `probe` of `spread` has them."""
+        asked = self.asked_with(self.bends[probe]) if self.drawing.bend else None
+        points = places if asked is None else asked(places)
+        return density_of(self.coarse.trunk(points, self.spread[probe])[1])
 
     @property
     def known(self) -> Tensor | None:
@@ -191,6 +245,16 @@ class NerfaceAvatar(nn.Module):
             ]
             return stacked(views)
         rays = self.rays(camera, expression, pixel_grid(camera))
+        if self.drawing.cells:
+            told, occupied = self.told(expression), self.occupied()
+            walks = [walk(self.coarse, r, told, occupied, _MOST) for r in rays.split(_BLOCK)]
+            opacity = torch.cat([w.opacity for w in walks])
+            depth = torch.cat([w.depth for w in walks if w.depth is not None])
+            parts = [
+                torch.cat([w.values for w in walks]), opacity[:, None],
+                (depth / opacity.clamp(min=1e-6))[:, None],
+            ]  # fmt: skip
+            return self._picture(camera, torch.cat(parts, -1))
         condition = self.condition(expression)
         counts = (self.drawing.coarse, self.drawing.fine)
         parts = []
@@ -202,7 +266,12 @@ class NerfaceAvatar(nn.Module):
             weights = seen.composite.weights[:, :-1]
             depth = (weights * seen.z[:, :-1]).sum(-1) / weights.sum(-1).clamp(min=1e-6)
             parts.append(torch.cat([seen.rgb, (1 - seen.behind)[:, None], depth[:, None]], -1))
-        picture = torch.cat(parts).view(camera.height, camera.width, 5)
+        return self._picture(camera, torch.cat(parts))
+
+    @staticmethod
+    def _picture(camera: Camera, pixels: Float[Tensor, "R 5"]) -> Picture:
+        """Colours, opacities and depths of all pixels as a picture."""
+        picture = pixels.view(camera.height, camera.width, 5)
         alpha = picture[..., 3].clamp(0, 1)
         depth = torch.where(alpha > 0.5, picture[..., 4], 0)
         return Picture(picture[..., :3], alpha, depth, depth_normals(camera, depth))
@@ -220,7 +289,8 @@ class NerfaceAvatar(nn.Module):
         front = torch.zeros_like(points)
         front[:, 2] = -1
         colour, density = field.at(places, front, self.condition(expression))
-        density = torch.relu(density) * self.scale
+        walks = self.drawing.cells > 0
+        density = (density_of(density) if walks else torch.relu(density)) * self.scale
         if self.known is not None:
             density = torch.where(within(places, self.known, HALF), density, 0)
         return density, torch.sigmoid(colour)

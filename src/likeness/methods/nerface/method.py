@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,13 +20,24 @@ from likeness.core.track import Track
 from likeness.methods.nerface.avatar import Drawing, NerfaceAvatar
 from likeness.methods.nerface.network import Field, Shape
 from likeness.methods.nerface.rendering import HALF, Draws, look_twice
+from likeness.methods.nerface.walking import opaque, walk
 from likeness.nn.subject import subject_of
-from likeness.rigs.rest import rest_surface
+from likeness.ops.bend import BORDER, torso_bend
+from likeness.ops.hash_grid import HashLayout
+from likeness.rigs.rest import rest_skin, rest_surface
 from likeness.training.adam import Adam
-from likeness.training.frames import clean_backdrop, matte_of, trainable_frames
-from likeness.training.hull import hull
+from likeness.training.collar import border
+from likeness.training.frames import clean_backdrop, matte_of, person_pixels, trainable_frames
+from likeness.training.hull import hull, in_any_bend
+from likeness.training.occupancy import measured, some
+from likeness.training.solid import depth_inside, guessed, shape_density
 
-_CELLS = 48  # vertices of the hull along a side
+_CELLS = 48  # vertices of the hull along a side, where rays do not walk
+_SPOTS = 512  # places of a step that are held to the guessed shape
+_JITTER = 64  # random numbers of a walk
+_WALL = opaque(2.5)  # raw density inside of a person, before training
+_MIST = 0.0  # and outside
+_FACE, _FACE_SIDE = (0.0, -0.045, -0.02), 0.21  # middle and side of where expressions move skin
 _BEHIND = 0.05  # the backdrop is learned only where the matte is below this
 _MIDDLE = (0.0, -0.05, -0.06)  # of a head and its neck, seen from between the eyes, in metres
 
@@ -42,7 +53,9 @@ class View:
     flat: Float[Tensor, " R"]
     rgb: Float[Tensor, "R 3"]
     alpha: Float[Tensor, " R"]
-    draws: Draws
+    draws: Draws | None
+    jitter: Float[Tensor, "R J"] | None
+    spots: Float[Tensor, "P 4"] | None
 
 
 @dataclass(frozen=True)
@@ -51,21 +64,44 @@ class Nerface:
 
     steps: int = 20_000
     """Optimiser steps, one frame each."""
-    rays: int = 768
+    rays: int = 448
     """Pixels of the frame that a step looks at."""
+    cells: int = 64
+    """Cells along a side of a grid that remembers where something is, so that one field is asked
+    there alone; 0 asks two of them all along each ray, as published."""
+    most: int = 20
+    """Places on a ray that training asks then."""
     coarse: int = 24
-    """Samples of the first pass."""
+    """Samples of the first pass, without a grid."""
     fine: int = 24
     """More samples of the second pass, which looks at both; 0 leaves it out."""
-    width: int = 96
+    width: int = 64
     """Of the trunk's layers."""
-    colour_width: int = 48
+    colour_width: int = 32
     """Of the colour layers."""
-    octaves: int = 9
+    octaves: int = 5
     """Frequencies of positions."""
-    direction_octaves: int = 4
+    ground_levels: int = 8
+    """Resolutions of a learned table of places beside those; the paper has none."""
+    ground_finest: int = 256
+    """Its finest one."""
+    ground_log2_size: int = 16
+    """Its entries per level, as a power of two."""
+    local: bool = True
+    """Let the face alone hear the expression; in the paper everything does."""
+    shape_steps: int = 200
+    """Steps in which the field is first taught the rig's shape, where rays walk."""
+    hold: float = 0.02
+    """Weight of staying with that shape, which decides where no frame does."""
+    probes: int = 6
+    """Training moments with which the grid is measured."""
+    measure_every: int = 400
+    """Steps between measurements of the grid."""
+    on_person: float = 0.7
+    """Share of pixels drawn from where the person is, where rays walk."""
+    direction_octaves: int = 0
     """Frequencies of view directions."""
-    direction_given: bool = False
+    direction_given: bool = True
     """Give the direction itself beside its frequencies."""
     codes: int = 32
     """Numbers of a training frame's own code."""
@@ -76,9 +112,11 @@ class Nerface:
     reach: float = 0.25
     """Metres before and behind the head that are looked through."""
     noise: float = 0.1
-    """Standard deviation of noise on densities while training."""
+    """Standard deviation of noise on densities while training, without a grid."""
     rate: float = 2e-3
     """Learning rate at the start."""
+    table_rate: float = 4e-3
+    """That of the table of places."""
     decay: float = 0.05
     """What the rate is multiplied by in the end."""
     decay_steps: int | None = None
@@ -87,7 +125,7 @@ class Nerface:
     """Weight of the length of a frame's code."""
     carve: bool = True
     """Ask the fields only within the hull of the mattes; the paper does not."""
-    mask: float = 0.05
+    mask: float = 0.1
     """Weight of the matte, where there is one; the paper has no such term."""
     latent_reg: str = "norm"
     """norm, as released; or weight_decay (squares of all codes), as the paper says."""
@@ -121,6 +159,8 @@ class Nerface:
             raise BadInput(f"{self.steps} steps of {self.rays} rays are no training.")
         if self.box_sampling not in ("intended", "released"):
             raise BadInput(f"box_sampling={self.box_sampling!r} is neither intended nor released.")
+        if self.cells and not self.carve:
+            raise BadInput("A grid of cells starts from the mattes: it needs carve=true.")
         if self.latent_reg not in ("norm", "weight_decay"):
             raise BadInput(f"latent_reg={self.latent_reg!r} is neither norm nor weight_decay.")
         if not 0 < self.box_share < 1:
@@ -130,19 +170,23 @@ class Nerface:
     def drawing(self) -> Drawing:
         names = (
             "coarse", "fine", "near", "far", "reach", "direction", "inverse", "expression_scale",
-            "clamp", "latent", "bend",
+            "clamp", "latent", "bend", "cells", "most",
         )  # fmt: skip
         return Drawing(**{name: getattr(self, name) for name in names})
 
     def shape(self, condition: int) -> Shape:
+        ground = face = None
+        if self.ground_levels:
+            finest, size = self.ground_finest, self.ground_log2_size
+            ground = HashLayout(self.ground_levels, 2, 16, finest, size)
+        if self.local:
+            scale = 0.5 / self.reach
+            x, y, z = (scale * (f - m) for f, m in zip(_FACE, _MIDDLE))
+            face = (x, y, z, scale * _FACE_SIDE)
         return Shape(
-            condition,
-            self.width,
-            self.colour_width,
-            self.octaves,
-            self.direction_octaves,
-            self.direction_given,
-        )
+            condition, self.width, self.colour_width, self.octaves, self.direction_octaves,
+            self.direction_given, ground, HALF, face,
+        )  # fmt: skip
 
     def build(self, capture: Capture, track: Track) -> NerfaceAvatar:
         frames = trainable_frames(capture, track)
@@ -151,32 +195,58 @@ class Nerface:
         generator = Generator().manual_seed(self.seed)
         shape = self.shape(subject.width + self.codes)
         coarse = Field(shape, generator)
-        fine = Field(shape, generator) if self.fine else None
+        fine = Field(shape, generator) if self.fine and not self.cells else None
         middle = torch.zeros(3) if self.near is not None else torch.tensor(_MIDDLE)
         scale = torch.tensor(1.0 if self.near is not None else 0.5 / self.reach)
         codes, backdrop = torch.zeros(len(frames), self.codes), clean_backdrop(capture, track)
-        kept = None
-        if self.carve:
-            kept = self._hull(capture, track, frames, middle, scale, subject.rest_torso)
-        return NerfaceAvatar(
-            self.drawing(), subject, coarse, fine, codes, backdrop, middle, scale, kept
-        )
+        surface = rest_surface(track.identity)
+        edge = border(track, frames, subject.rest_torso, surface) if self.bend else BORDER
+        start = (self.drawing(), subject, coarse, fine, codes, backdrop, middle, scale)
+        if not self.carve:
+            return NerfaceAvatar(*start, border=torch.tensor(edge))
+        axis = torch.linspace(-HALF, HALF, self.cells + 1 if self.cells else _CELLS)
+        places = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1) / scale + middle
+        still = subject.rest_torso if self.bend else None
+        kept = hull(capture, track, frames, places, still, surface, edge)
+        made = NerfaceAvatar(*start, kept, border=torch.tensor(edge))
+        if self.cells:
+            self._begin(made, track, chosen, places, generator)
+        return made
 
-    def _hull(
+    def _begin(
         self,
-        capture: Capture,
+        made: NerfaceAvatar,
         track: Track,
-        frames: list[int],
-        middle: Tensor,
-        scale: Tensor,
-        rest_torso: Tensor,
-    ) -> Tensor:
-        axis = torch.linspace(-HALF, HALF, _CELLS)
-        places = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1)
-        still = rest_torso if self.bend else None
-        return hull(
-            capture, track, frames, places / scale + middle, still, rest_surface(track.identity)
+        chosen: Expression,
+        places: Tensor,
+        generator: Generator,
+    ) -> None:
+        """The field as a wall where the person is thought to be, and the grid that knows."""
+        inside = depth_inside(places, made.hull, *(rest_skin(track.identity) or (None, None)))
+        field, still = made.coarse, torch.zeros(made.subject.width + self.codes)
+        shape_density(
+            lambda points: field.trunk(HALF * (2 * points - 1), still)[1],
+            list(field.parameters()), inside, made.hull, (_MIST, _WALL), generator,
+            self.shape_steps,
+        )  # fmt: skip
+        rows = torch.randperm(len(made.codes), generator=generator)[: 8 * self.probes]
+        moments = take(chosen, rows)
+        said = self.expression_scale * made.subject.condition(moments)
+        said = torch.cat([said, torch.zeros(len(rows), self.codes)], -1)
+        made.spread = torch.cat([still[None], said])
+        made.bends = torch.cat(
+            [torch.eye(4)[None], torso_bend(moments, made.subject.rest_torso).view(-1, 4, 4)]
         )
+        made.hull, made.guess = in_any_bend(made.hull, places, made.bends, made.edge), inside
+        made.grid = torch.zeros(made.hull.shape)
+        self._measure(made, 0)
+
+    def _measure(self, avatar: NerfaceAvatar, step: int) -> None:
+        generator = Generator().manual_seed(self.seed * 1_000_003 + step)
+        probes = some(len(avatar.spread), self.probes, generator)
+        box = avatar.grid.new_tensor([[-HALF] * 3, [HALF] * 3])
+        grid = measured(avatar.grid, box, avatar.hull, probes, avatar.probed, generator)
+        avatar.grid.copy_(torch.where(avatar.hull, grid, 0.0))
 
     def batches(self, capture: Capture, track: Track, generator: Generator) -> Iterator[View]:
         """Frames in a drawn order, each with drawn pixels, most of them in the head's box."""
@@ -190,10 +260,13 @@ class Nerface:
     ) -> View:
         camera, rgb = take(track.cameras, index), capture[index].rgb8
         height, width = rgb.shape[:2]
-        box = head_box(capture, track, index)
-        weights = pixel_weights(height, width, box, self.box_share, self.box_sampling)
         count = min(self.rays, height * width)
-        flat = torch.multinomial(weights.flatten(), count, generator=generator)
+        if self.cells:
+            flat = person_pixels(capture, track, index, count, self.on_person, generator)
+        else:
+            box = head_box(capture, track, index)
+            weights = pixel_weights(height, width, box, self.box_share, self.box_sampling)
+            flat = torch.multinomial(weights.flatten(), count, generator=generator)
         at = torch.stack([flat % width, flat // width], -1) + 0.5
         seen = torch.from_numpy(rgb.reshape(-1, 3)[flat.numpy()]).float() / 255
         matte = matte_of(capture, track, index)
@@ -203,6 +276,11 @@ class Nerface:
                 "mask=0."
             )
         alpha = torch.ones(count) if matte is None else matte.flatten()[flat]
+        expression = take(track.expressions, index)
+        if self.cells:
+            jitter = torch.rand((count, _JITTER), generator=generator)
+            spots = torch.rand((_SPOTS, 4), generator=generator)
+            return View(row, camera, expression, at, flat, seen, alpha, None, jitter, spots)
         first, second = (count, self.coarse), (count, self.coarse + self.fine)
         draws = Draws(
             torch.rand(first, generator=generator),
@@ -210,15 +288,24 @@ class Nerface:
             torch.randn(first, generator=generator),
             torch.randn(second, generator=generator),
         )
-        return View(row, camera, take(track.expressions, index), at, flat, seen, alpha, draws)
+        return View(row, camera, expression, at, flat, seen, alpha, draws, None, None)
 
     def optimizer(self, avatar: NerfaceAvatar) -> Optimizer:
-        fields = [*avatar.coarse.parameters()]
-        fields += [] if avatar.fine is None else [*avatar.fine.parameters()]
-        groups = [{"params": fields, "lr": self.rate}, {"params": [avatar.codes], "lr": self.rate}]
+        fields = [avatar.coarse] if avatar.fine is None else [avatar.coarse, avatar.fine]
+        tables = [f.ground.table for f in fields if f.ground is not None]
+        layers = [p for f in fields for n, p in f.named_parameters() if n != "ground.table"]
+        groups = [
+            {"params": layers, "lr": self.rate, "share": 1.0},
+            {"params": [avatar.codes], "lr": self.rate, "share": 1.0},
+        ]
+        if tables:
+            share = self.table_rate / self.rate
+            groups.append({"params": tables, "lr": self.table_rate, "share": share})
         if self.learn_backdrop:
-            groups.append({"params": [avatar.backdrop], "lr": self.rate})
-        return Adam(groups)
+            groups.append({"params": [avatar.backdrop], "lr": self.rate, "share": 1.0})
+        if not self.cells:
+            return Adam(groups)
+        return Adam(groups, betas=(0.9, 0.99), eps=1e-15, resting=True)
 
     def losses(self, avatar: NerfaceAvatar, view: View, step: int) -> dict[str, Tensor]:
         """Squares of both passes, and the length of the frame's code."""
@@ -226,6 +313,17 @@ class Nerface:
         backdrop = avatar.backdrop.reshape(-1, 3)[view.flat]
         backdrop = torch.where((view.alpha < _BEHIND)[:, None], backdrop, backdrop.detach())
         rays = avatar.rays(view.camera, view.expression, view.pixels)
+        if self.cells:
+            told = avatar.told(view.expression, code)
+            seen = walk(avatar.coarse, rays, told, avatar.occupied(), self.most, view.jitter)
+            drawn = seen.values + (1 - seen.opacity[:, None]) * backdrop
+            losses = {"colour": (drawn - view.rgb).abs().mean()}
+            if self.hold > 0 and view.spots is not None:
+                places, wanted = guessed(avatar.guess, avatar.hull, (_MIST, _WALL), view.spots)
+                condition = told.condition.detach()
+                raw = avatar.coarse.trunk(HALF * (2 * places - 1), condition)[1]
+                losses["shape"] = self.hold * (raw - wanted).abs().mean()
+            return losses | self._besides(avatar, code, seen.opacity, view.alpha)
         first, second = look_twice(
             avatar.coarse, avatar.fine, rays, avatar.condition(view.expression, code), backdrop,
             (self.coarse, self.fine), view.draws, self.noise, self.inverse, avatar.known,
@@ -234,8 +332,15 @@ class Nerface:
         losses = {"coarse": (first.rgb - view.rgb).square().mean()}
         if second is not first:
             losses["fine"] = (second.rgb - view.rgb).square().mean()
+        return losses | self._besides(avatar, code, 1 - second.behind, view.alpha)
+
+    def _besides(
+        self, avatar: NerfaceAvatar, code: Tensor, opacity: Tensor, alpha: Tensor
+    ) -> dict[str, Tensor]:
+        """The terms of the matte and of the frame's code."""
+        losses = {}
         if self.mask > 0:
-            losses["matte"] = self.mask * (1 - second.behind - view.alpha).abs().mean()
+            losses["matte"] = self.mask * (opacity - alpha).abs().mean()
         if self.latent_reg == "norm":
             losses["code"] = self.code_weight * length(code)
         else:
@@ -246,31 +351,39 @@ class Nerface:
         """Lower the rate along an exponential."""
         rate = self.rate * self.decay ** (step / (self.decay_steps or self.steps))
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
+        early = tuple(self.measure_every // n for n in (8, 4, 2))
+        if self.cells and step > 0 and (step in early or step % self.measure_every == 0):
+            self._measure(avatar, step)
 
     def restore(self, state: dict[str, Tensor]) -> NerfaceAvatar:
         """The avatar out of its own tensors alone."""
         return NerfaceAvatar.from_state(self.drawing(), self.shape(0), state)
 
 
+PUBLISHED: dict[str, Any] = {
+    "cells": 0, "octaves": 10, "direction_octaves": 4, "direction_given": False,
+    "ground_levels": 0, "local": False, "carve": False, "bend": False,
+}  # fmt: skip
+"""Settings that leave out what the paper does not have."""
+
+
 def laptop() -> Nerface:
-    """Minutes on two CPU cores: narrower layers, fewer samples."""
+    """Minutes on two CPU cores: narrower layers, a grid that knows where to look."""
     return Nerface()
 
 
 def gpu() -> Nerface:
     """The paper's network with fewer steps, for a CUDA device."""
-    return Nerface(
-        steps=60_000, rays=4096, coarse=48, fine=48, width=256, colour_width=128, octaves=10
-    )
+    return Nerface(steps=60_000, rays=4096, width=256, colour_width=128, cells=128, most=48)
 
 
 def paper() -> Nerface:
     """As published and released, on data in the authors' units."""
     return Nerface(
-        steps=400_000, rays=2048, coarse=64, fine=64, width=256, colour_width=128, octaves=10,
+        steps=400_000, rays=2048, coarse=64, fine=64, width=256, colour_width=128,
         near=0.2, far=0.8, rate=5e-4, decay=0.1, decay_steps=250_000, clamp=False, mask=0.0,
-        carve=False, torso=False, bend=False, learn_backdrop=False,
+        torso=False, learn_backdrop=False, **PUBLISHED,
     )  # fmt: skip
 
 

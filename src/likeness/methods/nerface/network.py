@@ -9,9 +9,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from likeness.nn.encodings import Frequencies
+from likeness.nn.encodings import Frequencies, HashGrid
 from likeness.nn.mlp import seed_linear
 from likeness.ops.dense import dense_layers
+from likeness.ops.hash_grid import HashLayout
+
+_RIM = 0.1  # share of the side of a face's box in which a condition fades
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,12 @@ class Shape:
     direction_octaves: int = 4
     direction_input: bool = False
     """Whether the direction itself is given beside its encoding."""
+    ground: HashLayout | None = None
+    """A learned table of places, beside their frequencies."""
+    half: float = 1.0
+    """Half the cube that the table and the walks of rays fill, in the units of the field."""
+    face: tuple[float, float, float, float] | None = None
+    """Middle and side of the box outside of which the condition is not heard."""
 
 
 class Field(nn.Module):
@@ -41,7 +50,9 @@ class Field(nn.Module):
         self.shape = shape
         self.places = Frequencies(3, shape.octaves)
         self.directions = Frequencies(3, shape.direction_octaves, shape.direction_input)
-        first, wide, narrow = self.places.width + shape.condition, shape.width, shape.colour_width
+        self.ground = None if shape.ground is None else HashGrid(shape.ground, generator)
+        told = self.places.width + (0 if self.ground is None else self.ground.width)
+        first, wide, narrow = told + shape.condition, shape.width, shape.colour_width
         inputs = [first, wide, wide, first + wide, wide, wide]
         self.layers_xyz = nn.ModuleList(nn.Linear(i, wide) for i in inputs)
         self.fc_feat = nn.Linear(wide, wide)
@@ -80,12 +91,19 @@ class Field(nn.Module):
         """Features and raw densities. The condition is the same for all points, so what it does
         to a layer is added to the bias once, not multiplied anew for each."""
         place = self.places(points)
+        if self.ground is not None:
+            place = torch.cat([place, self.ground((points / self.shape.half + 1) / 2)], -1)
         wide, cut = place.shape[-1], place.shape[-1] + condition.shape[-1]
         weights, biases = _parts(list(self.layers_xyz))
-        for layer in (0, 3):
-            biases[layer] = biases[layer] + weights[layer][:, wide:cut] @ condition
+        said = [weights[layer][:, wide:cut] @ condition for layer in (0, 3)]
         weights[0] = weights[0][:, :wide]
         weights[3] = torch.cat([weights[3][:, :wide], weights[3][:, cut:]], -1)
+        if self.shape.face is None:
+            biases[0], biases[3] = biases[0] + said[0], biases[3] + said[1]
+        else:  # one more input, by which what is said is multiplied
+            place = torch.cat([self._heard(points, self.shape.face), place], -1)
+            weights[0] = torch.cat([said[0][:, None], weights[0]], -1)
+            weights[3] = torch.cat([said[1][:, None], weights[3]], -1)
         hidden = F.relu(dense_layers(place, weights[:3], biases[:3]))
         feature = dense_layers(
             torch.cat([place, hidden], -1),
@@ -93,6 +111,13 @@ class Field(nn.Module):
             [*biases[3:], self.fc_feat.bias],
         )
         return feature, self.fc_alpha(feature)[:, 0]
+
+    @staticmethod
+    def _heard(points: Tensor, face: tuple[float, float, float, float]) -> Float[Tensor, "N 1"]:
+        """How much of the condition points hear: all in the face, nothing beyond its box."""
+        *middle, side = face
+        away = (points - points.new_tensor(middle)).abs().amax(-1, keepdim=True) / side
+        return ((0.5 - away) / _RIM).clamp(0, 1)
 
 
 def _parts(layers: Sequence[nn.Module]) -> tuple[list[Tensor], list[Tensor]]:

@@ -1,5 +1,6 @@
 """What the authors' program reads and writes: YAML configs and `.ckpt` checkpoints."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from likeness.core.errors import BadInput, Unsupported
 from likeness.core.expression import Expression
 from likeness.core.rig import Identity
 from likeness.methods.nerface.avatar import NerfaceAvatar
-from likeness.methods.nerface.method import Nerface
+from likeness.methods.nerface.method import PUBLISHED, Nerface
 from likeness.methods.nerface.network import Field
 from likeness.nn.subject import Subject
 
@@ -74,7 +75,8 @@ def settings_of(config: dict[str, Any], direction: str = "released") -> Nerface:
     if data.get("no_ndc") is False:
         raise Unsupported("The config asks for NDC rays (no_ndc: False), which heads do not fit.")
     schedule = config.get("scheduler", {})
-    return Nerface(
+    return replace(
+        Nerface(**PUBLISHED),
         steps=int(config.get("experiment", {}).get("train_iters", 400_000)),
         rays=int(run.get("num_random_rays", 2048)),
         coarse=int(run.get("num_coarse", 64)),
@@ -94,7 +96,6 @@ def settings_of(config: dict[str, Any], direction: str = "released") -> Nerface:
         inverse=bool(run.get("lindisp", False)),
         clamp=False,
         mask=0.0,
-        carve=False,
         torso=False,
         learn_backdrop=False,
     )

@@ -13,7 +13,7 @@ from likeness.core.expression import Expression
 from likeness.core.geometry import invert_rigid, transform
 from likeness.core.rig import Identity
 from likeness.methods.nerfblendshape.field import Field, Shape
-from likeness.methods.nerfblendshape.occupancy import unit
+from likeness.methods.nerfblendshape.unit import unit
 from likeness.nn.subject import Subject
 from likeness.ops.bend import straightened, torso_bend
 from likeness.ops.depth import depth_normals
@@ -26,6 +26,7 @@ HALF = 0.06
 _NEAR = 0.05  # rays start here at the earliest, in that unit
 _BLOCK = 16384  # rays drawn at a time
 _FIRST = 10  # samples of a ray that are measured before it is asked whether light is left
+_FEW = 24  # samples of a ray of which sifting out the unlit ones costs more than it saves
 _ROUND = 16  # samples of a ray before those that see nothing more are left out
 
 
@@ -43,6 +44,8 @@ class Walk:
     """Keep expressions within the range of training."""
     least: float = 10.0
     """Density from which a cell counts as occupied; or the mean, if that is less."""
+    most: int = 2048
+    """Samples of a ray in training."""
     bend: bool = True
     """Take the torso back to where it was at rest before the field is asked."""
 
@@ -75,6 +78,8 @@ class BlendAvatar(nn.Module):
     hull: Tensor
     spread: Tensor
     bends: Tensor
+    border: Tensor
+    guess: Tensor
 
     def __init__(
         self,
@@ -89,15 +94,19 @@ class BlendAvatar(nn.Module):
         hull: Tensor,
         spread: Float[Tensor, "S K"],
         bends: Float[Tensor, "S 4 4"],
+        border: Float[Tensor, " 3"],
+        guess: Float[Tensor, "X Y Z"] | None = None,
     ) -> None:
         """`spread` are weights that training frames have, and `bends` of their torsos, for probing
-        what can be occupied."""
+        what can be occupied. `border` is where the torso begins (see ops.bend), `guess`
+        how far inside of the person the grid's vertices were thought to be before training."""
         super().__init__()
         self.walk, self.subject, self.field = walk, subject, field
         self.backdrop = nn.Parameter(backdrop.clone())
         for name, value in (
             ("box_from_head", box_from_head), ("mean", mean), ("axes", axes), ("grid", grid),
-            ("hull", hull), ("spread", spread), ("bends", bends),
+            ("hull", hull), ("spread", spread), ("bends", bends), ("border", border),
+            ("guess", torch.zeros(0, 0, 0) if guess is None else guess),
         ):  # fmt: skip
             self.register_buffer(name, value.clone())
 
@@ -107,7 +116,10 @@ class BlendAvatar(nn.Module):
         subject = Subject.from_state(
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
-        names = ("backdrop", "box_from_head", "mean", "axes", "grid", "hull", "spread", "bends")
+        names = (
+            "backdrop", "box_from_head", "mean", "axes", "grid", "hull",
+            "spread", "bends", "border", "guess",
+        )  # fmt: skip
         field = Field(replace(shape, bases=state["axes"].shape[1]))
         made = cls(walk, subject, field, *(state[n] for n in names))
         made.load_state_dict(state)
@@ -131,6 +143,12 @@ class BlendAvatar(nn.Module):
     def box(self) -> Float[Tensor, "2 3"]:
         corner = torch.full_like(self.box_from_head[:, 3], HALF)
         return torch.stack([-corner, corner])
+
+    @property
+    def edge(self) -> tuple[float, float, float]:
+        """Where the torso begins."""
+        top, bottom, slope = self.border.tolist()
+        return top, bottom, slope
 
     @property
     def scale(self) -> Tensor:
@@ -157,7 +175,7 @@ class BlendAvatar(nn.Module):
             turn, shift = self.box_from_head[:, :3], self.box_from_head[:, 3]
             in_head = (places - shift) @ torch.linalg.inv(turn).mT
             each = bend if head is None or bend.dim() == 2 else bend[head]
-            places = straightened(in_head, each) @ turn.mT + shift
+            places = straightened(in_head, each, self.edge) @ turn.mT + shift
         return unit(places, self.box).clamp(0, 1)
 
     def rays(
@@ -171,12 +189,14 @@ class BlendAvatar(nn.Module):
         which = torch.full((len(pixels),), head, dtype=torch.long, device=pixels.device)
         return Rays(origins @ turn.mT + self.box_from_head[:, 3], directions, which)
 
-    def samples(self, rays: Rays, jitter: Float[Tensor, "R J"] | None = None) -> Samples:
+    def samples(
+        self, rays: Rays, jitter: Float[Tensor, "R J"] | None = None, most: int = 2048
+    ) -> Samples:
         near, far = ray_box(rays.origins, rays.directions, self.box)
         far = torch.where(far > near, far, -torch.inf)
         return march(
             rays.origins, rays.directions, near.clamp(min=_NEAR), far, self.occupied(), self.box,
-            self.walk.stride, jitter,
+            replace(self.walk.stride, limit=most), jitter,
         )  # fmt: skip
 
     def occupied(self) -> Bool[Tensor, "X Y Z"]:
@@ -193,19 +213,30 @@ class BlendAvatar(nn.Module):
         bend: Float[Tensor, "B 4 4"] | None = None,
     ) -> Composite:
         """Colour (premultiplied) and opacity of rays, with gradients."""
-        walked = self.samples(rays, jitter)
+        walked = self.samples(rays, jitter, self.walk.most)
         direction, head = rays.directions[walked.ray], rays.head[walked.ray]
         places = rays.origins[walked.ray] + walked.t[:, None] * direction
         points = self.asked(places, bend, head)
-        lit, offsets = self._lit(points, blend, head, walked)
-        density, colour = self.field(points[lit], direction[lit], blend, head[lit])
+        tables = self.field.tables.mix(blend)
+        if self.walk.most <= _FEW:
+            density, colour = self.field(points, direction, blend, head, tables)
+            return composite_packed(
+                density, walked.step, colour, walked.offsets, walked.t, self.walk.floor
+            )
+        lit, offsets = self._lit(points, blend, head, walked, tables)
+        density, colour = self.field(points[lit], direction[lit], blend, head[lit], tables)
         return composite_packed(
             density, walked.step[lit], colour, offsets, walked.t[lit], self.walk.floor
         )
 
+    def probed(self, places: Float[Tensor, "N 3"], probe: int) -> Float[Tensor, " N"]:
+        """Densities at places of the cube, as the head number `probe` of `spread` has them."""
+        bend = self.bends[probe] if self.walk.bend else None
+        return self.field.measure(self.asked(places, bend, None), self.spread[probe][None])[0]
+
     @torch.no_grad()
     def _lit(
-        self, points: Tensor, blend: Tensor, head: Tensor, walked: Samples
+        self, points: Tensor, blend: Tensor, head: Tensor, walked: Samples, tables: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Which samples any light reaches, and where each ray's begin among them. The others count
         nothing and pass no gradient, so nothing is lost by leaving them out. What lies deep along
@@ -213,7 +244,7 @@ class BlendAvatar(nn.Module):
         thickness = torch.zeros(len(points), dtype=torch.float64, device=points.device)
 
         def look_at(rows: Tensor) -> None:
-            density, _ = self.field.measure(points[rows], blend, head[rows])
+            density, _ = self.field.measure(points[rows], blend, head[rows], tables)
             thickness[rows] = (density * walked.step[rows]).double()
 
         slot = torch.arange(len(points), device=points.device) - walked.offsets[walked.ray]
@@ -228,7 +259,13 @@ class BlendAvatar(nn.Module):
         return lit, torch.nn.functional.pad(counts.cumsum(0), (1, 0))
 
     @torch.no_grad()
-    def draw(self, rays: Rays, blend: Float[Tensor, "B K"], bend: Tensor | None = None) -> Progress:
+    def draw(
+        self,
+        rays: Rays,
+        blend: Float[Tensor, "B K"],
+        bend: Tensor | None = None,
+        tables: Tensor | None = None,
+    ) -> Progress:
         """The same without gradients, in rounds: rays behind which no light is left stop early."""
         walked, count = self.samples(rays), len(rays.origins)
         zero = rays.origins.new_zeros(count)
@@ -238,7 +275,7 @@ class BlendAvatar(nn.Module):
         state = Progress(values, zero, zero.clone(), alive)
         step = 0
         while bool((live := (state.alive & (lengths > step)).nonzero()[:, 0]).numel()):
-            state = self._round(rays, blend, bend, walked, live, step, state)
+            state = self._round(rays, blend, bend, tables, walked, live, step, state)
             step += _ROUND
         return state
 
@@ -247,6 +284,7 @@ class BlendAvatar(nn.Module):
         rays: Rays,
         blend: Tensor,
         bend: Tensor | None,
+        tables: Tensor | None,
         walked: Samples,
         live: Tensor,
         first: int,
@@ -262,7 +300,7 @@ class BlendAvatar(nn.Module):
         direction = rays.directions[ray]
         places = rays.origins[ray] + walked.t[sample, None] * direction
         density, colour = self.field(
-            self.asked(places, bend, rays.head[ray]), direction, blend, rays.head[ray]
+            self.asked(places, bend, rays.head[ray]), direction, blend, rays.head[ray], tables
         )
 
         def padded(x: Tensor) -> Tensor:
@@ -295,11 +333,11 @@ class BlendAvatar(nn.Module):
             parts = {n: [getattr(v, n) for v in views] for n in Picture.BATCHED}
             return Picture(**{n: torch.stack(p) for n, p in parts.items()})
         blend, bend = self.blend(expression)[None], self.bend(expression)
-        rows = []
+        rows, tables = [], self.field.tables.mix(blend)
         pixels = pixel_grid(camera)
         for block in pixels.split(_BLOCK):
             rays = self.rays(camera, expression, block)
-            seen = self.draw(rays, blend, bend)
+            seen = self.draw(rays, blend, bend, tables)
             far = seen.depth / seen.opacity.clamp(min=1e-6) / self.scale
             rows.append(torch.cat([seen.values, seen.opacity[:, None], far[:, None]], -1))
         picture = torch.cat(rows).view(camera.height, camera.width, 5)

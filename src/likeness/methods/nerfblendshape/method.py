@@ -19,20 +19,26 @@ from likeness.core.regions import HEAD_REGIONS, REGION
 from likeness.core.track import Track
 from likeness.methods.nerfblendshape.avatar import HALF, BlendAvatar, Walk
 from likeness.methods.nerfblendshape.field import Field, Shape
-from likeness.methods.nerfblendshape.occupancy import measured, unit
 from likeness.methods.nerfblendshape.patches import PATCH, patch_pixels
 from likeness.nn.subject import subject_of
-from likeness.ops.bend import straightened, torso_bend
+from likeness.ops.bend import BORDER, torso_bend
+from likeness.ops.hash_grid import HashLayout
 from likeness.ops.image import perceptual
 from likeness.ops.march import vertex_places
-from likeness.rigs.rest import rest_surface
+from likeness.rigs.rest import rest_skin, rest_surface
 from likeness.training.adam import Adam
-from likeness.training.frames import clean_backdrop, matte_of, trainable_frames
-from likeness.training.hull import hull
+from likeness.training.collar import border
+from likeness.training.frames import clean_backdrop, matte_of, person_pixels, trainable_frames
+from likeness.training.hull import hull, in_any_bend
+from likeness.training.occupancy import measured, some
+from likeness.training.solid import depth_inside, guessed, shape_density
 
 _BEHIND = 0.05  # the backdrop is learned only where the matte is below this
 _MIDDLE = (0.0, -0.08, -0.06)  # of head and shoulders, seen from between the eyes, in metres
+_FACE, _FACE_SIDE = (0.0, -0.045, -0.02), 0.21  # middle and side of where expressions move skin
 _CUBE = torch.tensor([[-HALF] * 3, [HALF] * 3])
+_WALL = 4.0  # raw density inside of a person
+_SPOTS = 512  # places of a step that are held to the guessed shape
 _JITTER = 64  # random numbers per ray
 _MOUTH = tuple(REGION[n] for n in ("lips", "mouth", "teeth", "tongue"))
 _HEAD = tuple(REGION[n] for n in HEAD_REGIONS)
@@ -49,6 +55,7 @@ class View:
     rgb: Float[Tensor, "B R 3"]
     alpha: Float[Tensor, "B R"]
     jitter: Float[Tensor, "B*R J"]
+    spots: Float[Tensor, "P 4"]
     patch: bool
 
 
@@ -60,31 +67,48 @@ class NerfBlendShape:
     """Optimiser steps."""
     frames: int = 4
     """Frames that a step looks at."""
-    rays: int = 320
+    rays: int = 128
     """Pixels of each of them."""
+    on_person: float = 0.7
+    """Share of those drawn from where the person is; the paper draws all from everywhere."""
     bases: int = 12
     """Tables beside the neutral one: principal directions of what the tracker saw. 0 gives every
     coefficient its own table."""
-    levels: int = 12
+    levels: int = 6
     """Resolutions of a table."""
     features: int = 2
     """Numbers per entry."""
-    finest: int = 320
-    """Cells along a side at the finest resolution."""
+    coarsest: int = 8
+    """Cells along a side at the coarsest resolution."""
+    finest: int = 64
+    """At the finest."""
     log2_size: int = 14
     """Entries per level, as a power of two."""
+    ground_levels: int = 8
+    """Resolutions of a table that expressions leave alone; the others are then of the face only.
+    0: none, and all tables are of the whole cube, as published."""
+    ground_finest: int = 256
+    """Its finest one."""
+    ground_log2_size: int = 16
+    """Its entries per level, as a power of two."""
     width: int = 48
     """Of the networks' layers."""
     depth: int = 2
     """Hidden layers of the density network."""
+    degree: int = 0
+    """Of the harmonics of view directions that colours hear; 0 lets them hear nothing."""
     geometry: int = 16
     """Features handed from density to colour."""
     gain: float = 100.0
     """What densities are multiplied by; above 1, surfaces form sooner."""
     shift: float = 4.0
     """What densities start below, before they are made positive: thin mist rather than a wall."""
-    least: float = 1.0
+    least: float = 8.0
     """Density, in the cube's unit, from which a place counts as occupied; or the mean, if less."""
+    floor: float = 0.01
+    """Light left behind which a ray ends in training."""
+    most: int = 20
+    """Samples of a ray in training: behind so many, little light is left."""
     cells: int = 64
     """Cells of the occupancy grid along a side."""
     reach: float = 0.3
@@ -95,11 +119,15 @@ class NerfBlendShape:
     """Steps between measurements of the grid."""
     carve: bool = True
     """Start from the hull of the mattes."""
+    shape_steps: int = 150
+    """Steps in which the field is first taught the rig's shape; 0 leaves depth open."""
+    hold: float = 0.02
+    """Weight of staying with that shape, which decides where no frame does."""
     mask: float = 0.3
     """Weight of the matte in the first part of training."""
-    mask_until: float = 0.3
+    mask_until: float = 1.0
     """Where that part ends, as a share of all steps."""
-    patch_share: float = 0.2
+    patch_share: float = 0.1
     """Share of the steps that look at a patch of one frame instead of single pixels of several."""
     patches_from: float = 0.6
     """From when on patches are compared perceptually; 1 never."""
@@ -107,8 +135,10 @@ class NerfBlendShape:
     """Weight of that comparison, and of L1 on such patches."""
     sparsity: float = 0.0
     """Weight of the mean absolute entry of the tables of bases."""
-    rate: float = 1e-2
+    rate: float = 4e-3
     """Learning rate at the start."""
+    resting: bool = True
+    """Entries of tables that no sample looked at keep still, as instant-ngp has it."""
     network_share: float = 0.3
     """The networks' learning rate against that of the tables."""
     decay: float = 0.05
@@ -145,12 +175,23 @@ class NerfBlendShape:
             raise BadInput(f"cells={self.cells} or reach={self.reach} is out of range.")
 
     def walk(self) -> Walk:
-        return Walk(cells=self.cells, clamp=self.clamp, bend=self.bend, least=self.least)
+        return Walk(
+            cells=self.cells, floor=self.floor, clamp=self.clamp, bend=self.bend, least=self.least,
+            most=self.most,
+        )  # fmt: skip
 
     def shape(self, bases: int) -> Shape:
+        ground, face = None, (0.0, 0.0, 0.0, 1.0)
+        if self.ground_levels:
+            finest, size = self.ground_finest, self.ground_log2_size
+            ground = HashLayout(self.ground_levels, self.features, 16, finest, size)
+            side = _FACE_SIDE / (2 * self.reach)
+            x, y, z = (0.5 + (f - m) / (2 * self.reach) for f, m in zip(_FACE, _MIDDLE))
+            face = (x - side / 2, y - side / 2, z - side / 2, side)
         return Shape(
-            bases, self.levels, self.features, 16, self.finest, self.log2_size,
+            bases, self.levels, self.features, self.coarsest, self.finest, self.log2_size,
             self.width, self.depth, self.geometry, gain=self.gain, shift=self.shift,
+            degree=self.degree, ground=ground, face=face,
         )  # fmt: skip
 
     def build(self, capture: Capture, track: Track) -> BlendAvatar:
@@ -167,38 +208,64 @@ class NerfBlendShape:
         spread = torch.cat([none, blends[rows] if self.probes else torch.diag(blends.amax(0))])
         moved = bends[rows] if self.probes else still.expand(len(spread) - 1, 4, 4)
         field = Field(self.shape(axes.shape[1]), generator)
+        skin = rest_surface(track.identity)
+        edge = border(track, frames, subject.rest_torso, skin) if self.bend else BORDER
+        grid, kept, inside = self._carved(capture, track, frames, subject.rest_torso, moved, edge)
+        if inside is not None:
+            self._shape(field, kept, inside, generator)
         made = BlendAvatar(
             self.walk(), subject, field, clean_backdrop(capture, track), self.placed(), mean, axes,
-            *self._carved(capture, track, frames, subject.rest_torso, moved), spread,
-            torch.cat([still, moved]),
+            grid, kept, spread, torch.cat([still, moved]), torch.tensor(edge), inside,
         )  # fmt: skip
+        if inside is not None:
+            self._measure(made, 0)
         return made
 
     def _carved(
-        self, capture: Capture, track: Track, frames: list[int], rest_torso: Tensor, bends: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The grid before training, and where anything can ever be: the hull of the mattes, in
-        any of the torso's bends."""
+        self,
+        capture: Capture,
+        track: Track,
+        frames: list[int],
+        rest_torso: Tensor,
+        bends: Tensor,
+        edge: tuple[float, float, float],
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The grid before training; where anything can ever be: the hull of the mattes, in any of
+        the torso's bends; and how far inside of the person places are thought to lie."""
         side = self.cells + 1
         sides = (side, side, side)
         kept = torch.ones(sides, dtype=torch.bool)
         grid = torch.full(sides, 1e-3)
         if not self.carve:
-            return grid, kept
+            return grid, kept, None
         places = vertex_places(sides, _CUBE)
         turn, shift = self.placed()[:, :3], self.placed()[:, 3]
         head = (places - shift) @ torch.linalg.inv(turn).mT
         skin = rest_surface(track.identity)
         if not self.bend:
-            kept = hull(capture, track, frames, head, surface=skin)
+            still = kept = hull(capture, track, frames, head, surface=skin)
         else:
-            still = hull(capture, track, frames, head, rest_torso, skin)
-            kept = still.clone()
-            for bend in bends:
-                at = unit((straightened(head, bend) @ turn.mT + shift).view(-1, 3), _CUBE)
-                vertex = (at.clamp(0, 1) * self.cells + 0.5).long()
-                kept |= still[tuple(vertex.unbind(-1))].view(sides)
-        return torch.where(kept, grid, 0.0) if bool(kept.any()) else grid, kept
+            still = hull(capture, track, frames, head, rest_torso, skin, edge)
+            kept = in_any_bend(still, head, bends, edge)
+        if not self.shape_steps:
+            return torch.where(kept, grid, 0.0) if bool(kept.any()) else grid, kept, None
+        inside = depth_inside(head, still, *(rest_skin(track.identity) or (None, None)))
+        return torch.where(kept, grid, 0.0) if bool(kept.any()) else grid, kept, inside
+
+    def _shape(self, field: Field, kept: Tensor, inside: Tensor, generator: Generator) -> None:
+        """Begin with the guessed shape of the person as a wall, and thin mist before it."""
+        parameters = [field.tables.neutral, *field.inner.parameters()]
+        parameters += [] if field.ground is None else [field.ground.table]
+        shape_density(
+            lambda points: self._raw(field, points), parameters, inside, kept, (0.0, _WALL),
+            generator, self.shape_steps,
+        )  # fmt: skip
+
+    @staticmethod
+    def _raw(field: Field, places: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
+        """What becomes density, without expression."""
+        blend = places.new_zeros(1, field.shape.bases)
+        return field.inner(field.looked_up(places, blend, None, None))[:, 0]
 
     def _bases(self, seen: Float[Tensor, "T C"]) -> tuple[Tensor, Tensor]:
         """The condition's middle and its principal directions, each of unit spread."""
@@ -240,7 +307,12 @@ class NerfBlendShape:
             chosen = chosen[:1]
             flat = self._patch(capture, track, chosen, generator)
         else:
-            flat = torch.randint(height * width, (len(chosen), self.rays), generator=generator)
+            flat = torch.stack(
+                [
+                    person_pixels(capture, track, index, self.rays, self.on_person, generator)
+                    for index in chosen
+                ]
+            )
         at = torch.stack([flat % width, flat // width], -1) + 0.5
         rgb, alpha = [], []
         for index, row in zip(chosen, flat.numpy()):
@@ -257,7 +329,8 @@ class NerfBlendShape:
         rows = torch.tensor(chosen)
         return View(
             take(track.cameras, rows), take(track.expressions, rows), at, flat,
-            torch.stack(rgb).float() / 255, torch.stack(alpha), jitter, patch,
+            torch.stack(rgb).float() / 255, torch.stack(alpha), jitter,
+            torch.rand((_SPOTS, 4), generator=generator), patch,
         )  # fmt: skip
 
     def _patch(
@@ -280,12 +353,16 @@ class NerfBlendShape:
         networks = [*field.inner.parameters(), *field.outer.parameters()]
         groups = [
             {"params": [tables.basis], "lr": self.rate, "share": self.basis_share},
-            {"params": [tables.neutral], "lr": self.rate, "share": 1.0},
+            {
+                "params": [tables.neutral, *([] if field.ground is None else [field.ground.table])],
+                "lr": self.rate,
+                "share": 1.0,
+            },
             {"params": networks, "lr": self.rate, "share": self.network_share},
         ]
         if self.learn_backdrop:
             groups.append({"params": [avatar.backdrop], "lr": 1e-3, "share": 1e-3 / self.rate})
-        return Adam(groups, betas=(0.9, 0.99), eps=1e-15)
+        return Adam(groups, betas=(0.9, 0.99), eps=1e-15, resting=self.resting)
 
     def losses(self, avatar: BlendAvatar, view: View, step: int) -> dict[str, Tensor]:
         """L1 of colours, of the matte early, of tables; late, patches as the eye compares them."""
@@ -314,6 +391,9 @@ class NerfBlendShape:
             losses["patch"] = self.perceptual * perceptual(drawn.view(sides), truth.view(sides))
         if step < self.mask_until * self.steps and self.mask > 0:
             losses["matte"] = self.mask * (seen.opacity - matte).abs().mean()
+        if self.hold > 0 and avatar.guess.numel():
+            places, wanted = guessed(avatar.guess, avatar.hull, (0.0, _WALL), view.spots)
+            losses["shape"] = self.hold * (self._raw(avatar.field, places) - wanted).abs().mean()
         if self.sparsity > 0:
             losses["tables"] = self.sparsity * avatar.field.tables.basis.abs().mean()
         return losses
@@ -324,9 +404,14 @@ class NerfBlendShape:
         for group in optimizer.param_groups:
             group["lr"] = self.rate * group["share"] * decay
         if self._measures(step):
-            generator = Generator().manual_seed(self.seed * 1_000_003 + step)
-            grid = measured(avatar, generator, self.carve, self.probes)
-            avatar.grid.copy_(torch.where(avatar.hull, grid, 0.0) if self.carve else grid)
+            self._measure(avatar, step)
+
+    def _measure(self, avatar: BlendAvatar, step: int) -> None:
+        generator = Generator().manual_seed(self.seed * 1_000_003 + step)
+        probes = some(len(avatar.spread), self.probes, generator)
+        kept = avatar.hull if self.carve else None
+        grid = measured(avatar.grid, avatar.box, kept, probes, avatar.probed, generator)
+        avatar.grid.copy_(torch.where(avatar.hull, grid, 0.0) if self.carve else grid)
 
     def _measures(self, step: int) -> bool:
         """Regularly and, where the hull is all that is known, three times early on."""
@@ -356,18 +441,20 @@ def laptop() -> NerfBlendShape:
 def gpu() -> NerfBlendShape:
     """The paper's sizes with principal directions, for a CUDA device."""
     return NerfBlendShape(
-        steps=20_000, frames=4, rays=1024, bases=24, levels=16, features=4, finest=1024, width=64,
-        depth=4, geometry=64, cells=128,
+        steps=20_000, frames=4, rays=1024, bases=24, levels=12, features=4, finest=256, width=64,
+        depth=4, geometry=64, cells=128, ground_levels=12, ground_finest=1024,
+        ground_log2_size=18, degree=3,
     )  # fmt: skip
 
 
 def paper() -> NerfBlendShape:
     """As published and released, on data in the authors' units."""
     return NerfBlendShape(
-        steps=40_000, frames=2, rays=1024, bases=0, levels=16, features=4, finest=1024,
-        log2_size=14, width=64, depth=4, geometry=64, cells=128, reach=0, probes=0,
-        measure_every=1000, carve=False, mask=1.0, mask_until=0.1, patches_from=0.5,
+        steps=40_000, frames=2, rays=1024, bases=0, levels=16, features=4, coarsest=16, finest=1024,
+        ground_levels=0, degree=3,
+        log2_size=14, width=64, depth=4, geometry=64, cells=128, reach=0, probes=0, on_person=0.0,
+        measure_every=1000, carve=False, shape_steps=0, mask=1.0, mask_until=0.1, patches_from=0.5,
         sparsity=1.0, rate=1e-3, network_share=1.0, decay=0.1, gain=1.0,
         torso=False, learn_backdrop=False, bend=False, small=1e-6, basis_share=1.0,
-        shift=0.0, least=10.0, patch_share=0.5,
+        shift=0.0, least=10.0, floor=1e-4, most=2048, resting=False, patch_share=0.5,
     )  # fmt: skip

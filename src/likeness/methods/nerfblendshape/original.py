@@ -15,6 +15,7 @@ from likeness.methods.nerfblendshape.avatar import BlendAvatar
 from likeness.methods.nerfblendshape.field import Field, load_flat
 from likeness.methods.nerfblendshape.method import NerfBlendShape, paper
 from likeness.nn.subject import Subject
+from likeness.ops.bend import BORDER
 
 RIG = "facewarehouse46"
 _NEEDED = (
@@ -83,7 +84,7 @@ def restored(
         torch.zeros(0, 0, 3) if backdrop is None else backdrop,
         placed(settings), torch.zeros(bases), torch.eye(bases), grid,
         torch.ones_like(grid, dtype=torch.bool), torch.diag(subject.high.nan_to_num(1, 1, 1)),
-        torch.eye(4).expand(bases, 4, 4),
+        torch.eye(4).expand(bases, 4, 4), torch.tensor(BORDER),
     )  # fmt: skip
     return settings, avatar
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from likeness.core.avatar import Picture, Reach, Splats
 from likeness.core.batching import take
-from likeness.core.camera import Camera, to_camera
+from likeness.core.camera import Camera, cropped, to_camera
 from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
 from likeness.core.geometry import (
@@ -66,6 +66,7 @@ class SplatAvatar(nn.Module):
     seen_features: Tensor
     backdrop_lens: Tensor
     backdrop_pose: Tensor
+    backdrop_room: Tensor
     cells: Tensor
     cell_weights: Tensor
     closed: Tensor
@@ -86,7 +87,10 @@ class SplatAvatar(nn.Module):
         atlas: int,
         backdrop: Tensor,
         taken: Camera,
+        room: tuple[int, int] = (0, 0),
     ) -> None:
+        """`backdrop` is what the camera `taken` sees behind the person, with `room` beside it: so
+        many more pixels at the left and the right, and at the top and the bottom."""
         super().__init__()
         count, frames = len(corners), len(seen_features)
         self.surface, self.code, self.atlas = surface, code, atlas
@@ -94,7 +98,7 @@ class SplatAvatar(nn.Module):
             ("corners", corners), ("weights", weights), ("uv", uv), ("region", region),
             ("rest_head", rest.world_from_head), ("rest_torso", rest.head_from_torso),
             ("seen_features", seen_features), ("backdrop_lens", taken.intrinsics),
-            ("backdrop_pose", taken.camera_from_world),
+            ("backdrop_pose", taken.camera_from_world), ("backdrop_room", torch.tensor(room)),
         ):  # fmt: skip
             self.register_buffer(name, value.clone().contiguous())
         self.register_buffer("anchor", torch.zeros(count, 3))
@@ -141,6 +145,8 @@ class SplatAvatar(nn.Module):
         directions = code.directions.shape[1]
         atlas = round((state["motion_atlas"].numel() / (6 * max(directions, 1))) ** 0.5)
         high, wide = state["backdrop"].shape[:2]
+        state.setdefault("backdrop_room", torch.zeros(2, dtype=torch.long))
+        left, top = state["backdrop_room"].tolist()
         avatar = cls(
             surface,
             code,
@@ -152,7 +158,8 @@ class SplatAvatar(nn.Module):
             state["seen_features"],
             atlas,
             state["backdrop"],
-            Camera(state["backdrop_lens"], state["backdrop_pose"], wide, high),
+            Camera(state["backdrop_lens"], state["backdrop_pose"], wide - 2 * left, high - 2 * top),
+            (left, top),
         )
         sides = {k.removeprefix("sides."): v for k, v in state.items() if k.startswith("sides.")}
         if sides:
@@ -267,10 +274,19 @@ class SplatAvatar(nn.Module):
         return picture, alpha, projected.xy
 
     @property
-    def backdrop_camera(self) -> Camera:
-        """The camera that sees the backdrop just as it is kept."""
+    def taken(self) -> Camera:
+        """The camera of the recording that the backdrop is kept for."""
+        left, top = self.backdrop_room.tolist()
         height, width = self.backdrop.shape[:2]
-        return Camera(self.backdrop_lens, self.backdrop_pose, width, height)
+        size = (width - 2 * left, height - 2 * top)
+        return Camera(self.backdrop_lens, self.backdrop_pose, *size)
+
+    @property
+    def backdrop_camera(self) -> Camera:
+        """The camera that sees the backdrop just as it is kept, with the room around it."""
+        left, top = self.backdrop_room.tolist()
+        height, width = self.backdrop.shape[:2]
+        return cropped(self.taken, -left, -top, width, height)
 
     def behind(self, camera: Camera) -> Tensor:
         """The learned backdrop as a camera sees it; it counts as infinitely far."""

@@ -13,7 +13,7 @@ from likeness.core.geometry import invert_rigid, matrix_to_axis_angle
 _TURN = 3.0  # per radian of head turn: shading follows it
 _SHIFT = 5.0  # per metre of the torso against the head
 _REACH = 0.7  # of the range seen in training: its outermost frames are few and teach little
-_BEND_REACH = 1.5  # of the range of bends seen: they are smooth and few, and go on a little
+_BEND_REACH = 2.5  # of the range of bends seen: they are smooth and go on as they began
 _SMALL = 0.05  # directions with less spread than this are noise and stay small
 
 

@@ -22,6 +22,7 @@ from likeness.methods.splats.growth import recycle
 from likeness.methods.splats.looks import look_at_frames, needed_matte
 from likeness.methods.splats.placement import place
 from likeness.methods.splats.surface import bake
+from likeness.ops.backdrop import widened
 from likeness.ops.image import l1_dssim
 from likeness.rigs import RIGS
 from likeness.training.adam import Adam
@@ -40,6 +41,7 @@ _FAINT_PULL = {  # gradients so small move a splat, of 30,000, at half the rate 
     "follow": 1e-8,
 }
 _NOBODY = 0.01  # of the matte: surely not the person
+_FLOATS = 5.0  # times the weight of the matte, on what is drawn there in the second half
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +104,13 @@ class RiggedSplats:
         looks = look_at_frames(capture, track, surface, frames)
         camera = take(track.cameras, frames[rest.frame])
         start = place(surface, looks, rest, camera, self.splats, generator)
+        taken = take(track.cameras, 0)
+        behind, left, top = widened(
+            clean_backdrop(capture, track), taken, take(track.cameras, torch.tensor(frames))
+        )
         avatar = SplatAvatar(
             surface, code, rest, start.corners, start.weights, start.uv, start.region, seen,
-            self.atlas, clean_backdrop(capture, track), take(track.cameras, 0),
+            self.atlas, behind, taken, (left, top),
         )  # fmt: skip
         with torch.no_grad():
             avatar.offset.copy_(start.offset)
@@ -143,8 +149,8 @@ class RiggedSplats:
         return View(index, camera, expression, rgb, alpha, weight)
 
     def optimizer(self, avatar: SplatAvatar) -> Optimizer:
-        """Adam. Without a floor under its gradients, splats that pictures hardly show would take
-        full steps in any direction."""
+        """Adam. Without a floor under its gradients, splats, and places of the backdrop, that
+        pictures hardly show would take full steps in any direction."""
         rates = {
             "offset": 1e-4,
             "rotation": 2e-3,
@@ -157,13 +163,14 @@ class RiggedSplats:
             "backdrop": 1e-3,
             "corrections": 0.1,
         }
+        faint = {**_FAINT_PULL, "backdrop": avatar.count / 30_000 / avatar.backdrop.numel()}
         groups = [
             {
                 "params": [getattr(avatar, name)],
                 "lr": rate,
                 "name": name,
                 "rate": rate,
-                "eps": _FAINT_PULL.get(name, 0.0) * 30_000 / avatar.count + 1e-15,
+                "eps": faint.get(name, 0.0) * 30_000 / avatar.count + 1e-15,
             }
             for name, rate in rates.items()
         ]
@@ -180,15 +187,17 @@ class RiggedSplats:
         if places.requires_grad:
             places.retain_grad()
             avatar.places, avatar.shown = places, posed.shown
-        drawn = picture[..., :3] + (1 - alpha[..., None]) * avatar.behind(view.camera)
+        behind, nobody = avatar.behind(view.camera), view.alpha < _NOBODY
+        drawn = picture[..., :3] + (1 - alpha[..., None]) * behind
         losses = {
             "picture": l1_dssim(drawn, view.rgb, self.structure, view.weight),
+            "behind": ((behind - view.rgb).abs() * nobody[..., None]).mean(),
             "small": 1e-6 * avatar.corrections[view.index].square().sum(),
         }
         if progress < 0.5:
             losses["matte"] = self.matte * (alpha - view.alpha).abs().mean()
         else:  # nothing floats beside the person, whatever colour it hides in
-            losses["matte"] = self.matte * (alpha * (view.alpha < _NOBODY)).mean()
+            losses["matte"] = _FLOATS * self.matte * (alpha * nobody).mean()
         if self.sides > 0 and avatar.sides is not None and step % _SIDE_EVERY == 0:
             losses["sides"] = self.sides * self.seen_from_side(avatar, step)
         return losses

@@ -1,0 +1,126 @@
+"""One Gauss-Newton step of aligning points with a picture, compiled: looked up, weighed, summed."""
+
+import numpy as np
+
+from likeness.ops.jit import njit
+
+_FAST = {"contract", "nsz", "arcp"}
+
+
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
+def look_up(planes, pixels, values, slopes, inside):
+    """Bilinear values and slopes (to the right, down) of a picture's three channels at points.
+
+    `planes` [H, W, 9] holds the channels, then both slopes of each; outside, the border goes on.
+    """
+    height, width = planes.shape[:2]
+    for n in range(pixels.shape[0]):
+        x, y = pixels[n, 0], pixels[n, 1]
+        known = np.isfinite(x) and np.isfinite(y)
+        well = known and x > 2 and y > 2 and x < width - 2 and y < height - 2
+        inside[n] = 1.0 if well else 0.0
+        x = min(max(x - 0.5, 0.0), width - 1.0) if known else 0.0
+        y = min(max(y - 0.5, 0.0), height - 1.0) if known else 0.0
+        left, top = min(int(x), max(width - 2, 0)), min(int(y), max(height - 2, 0))
+        right, low = min(left + 1, width - 1), min(top + 1, height - 1)
+        u, v = np.float32(x - left), np.float32(y - top)
+        for c in range(9):
+            above = planes[top, left, c] + u * (planes[top, right, c] - planes[top, left, c])
+            below = planes[low, left, c] + u * (planes[low, right, c] - planes[low, left, c])
+            found = above + v * (below - above)
+            if c < 3:
+                values[n, c] = found
+            elif c < 6:
+                slopes[n, c - 3, 0] = found
+            else:
+                slopes[n, c - 6, 1] = found
+
+
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
+def light(colours, values, weight):
+    """Gain and offset per channel that fit best, near 1 and 0."""
+    gain, offset = np.empty(3), np.empty(3)
+    total = 0.0
+    for n in range(weight.shape[0]):
+        total += weight[n]
+    for c in range(3):
+        mean_c, mean_v = 0.0, 0.0
+        for n in range(weight.shape[0]):
+            mean_c += weight[n] * colours[n, c]
+            mean_v += weight[n] * values[n, c]
+        mean_c, mean_v = mean_c / total, mean_v / total
+        both, own = 0.0, 0.0
+        for n in range(weight.shape[0]):
+            away = colours[n, c] - mean_c
+            both += weight[n] * away * (values[n, c] - mean_v)
+            own += weight[n] * away * away
+        fitted = (both / total + 1e-3) / (own / total + 1e-3)
+        gain[c] = min(max(fitted, 0.7), 1.4)
+        offset[c] = mean_v - gain[c] * mean_c
+    return gain, offset
+
+
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
+def sums(colours, values, slopes, weight, gain, offset, moves, robust, system, right):
+    """The normal equations of P parameters whose `moves` [N, 2, P] say where they take the points;
+    a point whose colour is missed by more than `robust` is doubted. Fills `system` and `right`."""
+    count = moves.shape[2]
+    system[:] = 0.0
+    right[:] = 0.0
+    for n in range(weight.shape[0]):
+        if weight[n] == 0:
+            continue
+        xx, xy, yy, rx, ry = 0.0, 0.0, 0.0, 0.0, 0.0
+        for c in range(3):
+            missed = values[n, c] - (gain[c] * colours[n, c] + offset[c])
+            doubt = 1 + (missed / robust) ** 2
+            w = weight[n] / (doubt * doubt)
+            gx, gy = slopes[n, c, 0], slopes[n, c, 1]
+            xx += w * gx * gx
+            xy += w * gx * gy
+            yy += w * gy * gy
+            rx += w * gx * missed
+            ry += w * gy * missed
+        for p in range(count):
+            a, b = moves[n, 0, p], moves[n, 1, p]
+            right[p] += a * rx + b * ry
+            u, v = a * xx + b * xy, a * xy + b * yy
+            for q in range(p + 1):
+                system[p, q] += u * moves[n, 0, q] + v * moves[n, 1, q]
+    for p in range(count):
+        for q in range(p):
+            system[q, p] = system[p, q]
+
+
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
+def placed(points, modes, turn, change, shift, lens, pixels, moves):
+    """Pixels of points bent by weights of modes (the rest of `change`), turned and shifted in the
+    camera, and what each parameter does to them: turn about the camera's axes, shift, modes."""
+    fx, fy, cx, cy = lens[0, 0], lens[1, 1], lens[0, 2], lens[1, 2]
+    for n in range(points.shape[0]):
+        x, y, z = points[n, 0], points[n, 1], points[n, 2]
+        for k in range(modes.shape[0]):
+            x += change[6 + k] * modes[k, n, 0]
+            y += change[6 + k] * modes[k, n, 1]
+            z += change[6 + k] * modes[k, n, 2]
+        tx = turn[0, 0] * x + turn[0, 1] * y + turn[0, 2] * z
+        ty = turn[1, 0] * x + turn[1, 1] * y + turn[1, 2] * z
+        tz = turn[2, 0] * x + turn[2, 1] * y + turn[2, 2] * z
+        ax, ay, az = tx + shift[0] + change[3], ty + shift[1] + change[4], tz + shift[2] + change[5]
+        pixels[n, 0], pixels[n, 1] = fx * ax / az + cx, fy * ay / az + cy
+        ux, uz = fx / az, -fx * ax / (az * az)
+        vy, vz = fy / az, -fy * ay / (az * az)
+        # a small further turn moves a point by its cross product with it
+        moves[n, 0, 0], moves[n, 1, 0] = uz * ty, -vy * tz + vz * ty
+        moves[n, 0, 1], moves[n, 1, 1] = ux * tz - uz * tx, -vz * tx
+        moves[n, 0, 2], moves[n, 1, 2] = -ux * ty, vy * tx
+        moves[n, 0, 3], moves[n, 1, 3] = ux, 0.0
+        moves[n, 0, 4], moves[n, 1, 4] = 0.0, vy
+        moves[n, 0, 5], moves[n, 1, 5] = uz, vz
+        for k in range(modes.shape[0]):
+            a, b, c = modes[k, n, 0], modes[k, n, 1], modes[k, n, 2]
+            ma = turn[0, 0] * a + turn[0, 1] * b + turn[0, 2] * c
+            mb = turn[1, 0] * a + turn[1, 1] * b + turn[1, 2] * c
+            mc = turn[2, 0] * a + turn[2, 1] * b + turn[2, 2] * c
+            moves[n, 0, 6 + k] = ux * ma + uz * mc
+            moves[n, 1, 6 + k] = vy * mb + vz * mc
