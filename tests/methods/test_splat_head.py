@@ -197,3 +197,18 @@ def test_a_collar_takes_the_splats_of_the_neck_it_covers(pair, dressed):
     assert int((start.region == neck).sum()) > 50
     assert int((kept.region == neck).sum()) == (0 if dressed else int((start.region == neck).sum()))
     assert int((kept.region != neck).sum()) == int((start.region != neck).sum())
+
+
+def test_places_of_the_backdrop_that_are_hardly_seen_hardly_move(pair):
+    method = RiggedSplats(splats=500, steps=10)
+    avatar = method.build(*pair)
+    optimizer, before = method.optimizer(avatar), avatar.backdrop.detach().clone()
+    for _ in range(50):
+        avatar.backdrop.grad = torch.zeros_like(avatar.backdrop)
+        avatar.backdrop.grad[0, 0] = 1 / avatar.backdrop.numel()  # seen whole
+        avatar.backdrop.grad[0, 1] = 0.01 / avatar.backdrop.numel()  # at the edge of a pixel
+        optimizer.step()
+    moved = (avatar.backdrop.detach() - before).abs().mean(-1)
+    assert float(moved[0, 0]) > 0.01
+    assert float(moved[0, 1]) < 0.05 * float(moved[0, 0])
+    assert float(moved[1:].max()) == 0

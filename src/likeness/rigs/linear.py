@@ -11,6 +11,7 @@ from likeness.core.errors import Unsupported
 from likeness.core.expression import Expression
 from likeness.core.geometry import axis_angle_to_matrix, transform
 from likeness.core.rig import Embedding, Identity, Mesh
+from likeness.rigs.lids import Lids
 from likeness.rigs.skinning import blend, displaced, joint_motions
 
 
@@ -24,6 +25,7 @@ class LinearRig:
     other tools' files need.
     `shape_joints` is the axis-angle a coefficient of 1 adds to each joint. `pose_correctives`
     are displacements per entry of (rotation - identity) of `corrective_joints`, row-major.
+    `lids`, when given, fit eyeballs and eye shapes to each person.
     """
 
     BATCHED: ClassVar[tuple[str, ...]] = ()
@@ -50,6 +52,7 @@ class LinearRig:
     layouts: dict[str, Embedding] = field(default_factory=dict)
     mirror: Int[Tensor, " V"] | None = None
     parts: dict[str, Bool[Tensor, " V"]] = field(default_factory=dict)
+    lids: Lids | None = None
 
     def pose(self, identity: Identity, expression: Expression) -> Mesh:
         """The surface in the world, for one moment or a batch of them."""
@@ -79,6 +82,8 @@ class LinearRig:
         if identity.shape_offsets is not None:
             shapes = shapes + identity.shape_offsets
         vertices = displaced(rest, expression.coefficients, shapes)
+        if self.lids is not None:
+            vertices = self.lids.moved(vertices, expression.coefficients, rest)
         if identity.modes is not None and expression.personal is not None:
             vertices = displaced(vertices, expression.personal, identity.modes)
         return vertices
@@ -91,7 +96,8 @@ class LinearRig:
     def shaped(self, identity: Identity) -> Float[Tensor, "V 3"]:
         """The person at rest."""
         rest = displaced(self.template, identity.directions, self.identity_basis)
-        return rest if identity.offsets is None else rest + identity.offsets
+        rest = rest if identity.offsets is None else rest + identity.offsets
+        return rest if self.lids is None else self.lids.seated(rest)
 
     def joints(self, rest: Float[Tensor, "*b V 3"]) -> Float[Tensor, "*b J 3"]:
         """Where the joints of a person are, from the surface before it is turned.
@@ -165,6 +171,8 @@ class LinearRig:
         shapes = self.shape_basis
         if identity.shape_offsets is not None:
             shapes = shapes + identity.shape_offsets
+        if self.lids is not None:
+            shapes = self.lids.added(shapes, rest)
         return replace(
             self,
             template=rest,
@@ -173,4 +181,5 @@ class LinearRig:
             identity_basis=rest.new_zeros(0, *rest.shape),
             joint_positions=self.joints(rest),
             joint_weights=None,
+            lids=None,
         )

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from likeness.core.rig import Identity, Rig, embed
 
+_STEP = 1 / 16  # of a direction: further from its rest a rig may put eyeballs out of the lids' way
+
 
 @dataclass(frozen=True, eq=False)
 class PointModel:
@@ -93,9 +95,9 @@ def point_model(rig: Rig, layout: str = "mediapipe478") -> PointModel:
     directions = []
     for d in range(len(rig.identity_names)):
         one = torch.zeros_like(person.directions)
-        one[d] = 1.0
+        one[d] = _STEP
         other = Identity(person.rig, one)
-        directions.append(embed(rig.pose(other, still), embedding) - base)
+        directions.append((embed(rig.pose(other, still), embedding) - base) / _STEP)
     eye = torch.eye(len(rig.shape_names), dtype=base.dtype)
     moved = rig.neutral(len(rig.shape_names))
     shapes = embed(rig.pose(person, replace(moved, coefficients=eye)), embedding) - base

@@ -149,8 +149,8 @@ class RiggedSplats:
         return View(index, camera, expression, rgb, alpha, weight)
 
     def optimizer(self, avatar: SplatAvatar) -> Optimizer:
-        """Adam. Without a floor under its gradients, splats that pictures hardly show would take
-        full steps in any direction."""
+        """Adam. Without a floor under its gradients, splats, and places of the backdrop, that
+        pictures hardly show would take full steps in any direction."""
         rates = {
             "offset": 1e-4,
             "rotation": 2e-3,
@@ -163,13 +163,14 @@ class RiggedSplats:
             "backdrop": 1e-3,
             "corrections": 0.1,
         }
+        faint = {**_FAINT_PULL, "backdrop": avatar.count / 30_000 / avatar.backdrop.numel()}
         groups = [
             {
                 "params": [getattr(avatar, name)],
                 "lr": rate,
                 "name": name,
                 "rate": rate,
-                "eps": _FAINT_PULL.get(name, 0.0) * 30_000 / avatar.count + 1e-15,
+                "eps": faint.get(name, 0.0) * 30_000 / avatar.count + 1e-15,
             }
             for name, rate in rates.items()
         ]

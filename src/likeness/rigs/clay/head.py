@@ -9,8 +9,9 @@ from torch import Tensor
 from likeness.core.regions import REGION
 from likeness.core.rig import Embedding
 from likeness.rigs.clay import atlas, identity
-from likeness.rigs.clay.control import EYE_CENTRE, EYE_RADIUS, Control, control
+from likeness.rigs.clay.control import EYE_CENTRE, Control, control
 from likeness.rigs.clay.landmarks import classic68, mediapipe478
+from likeness.rigs.clay.lids import CLEAR, LIFT, lids, outside
 from likeness.rigs.clay.measures import BROW, MOUTH, measures
 from likeness.rigs.clay.parts import Part, ear, eyeball, mirrored, teeth, tongue
 from likeness.rigs.clay.shapes import ARKIT, jaw_moved, jaw_weights, left_and_centre
@@ -20,7 +21,7 @@ from likeness.rigs.linear import LinearRig
 
 JOINTS = ("neck", "jaw", "left_eye", "right_eye")
 _LOOK = np.radians(30.0), np.radians(25.0)  # of a full eyeLook: sideways, up and down
-_LIFT = 12.7  # skin of the lids keeps this far from the centre of the eyeball, mm
+_WARY = 0.2  # eye shapes turn triangles no further (cosine): other people's turn further than ours
 
 
 @cache
@@ -61,6 +62,7 @@ def clay() -> LinearRig:
         layouts=_layouts(mesh, smooth, faces, points, ranges),
         mirror=torch.from_numpy(mirror),
         parts={name: _mask(where, len(points)) for name, where in ranges.items()},
+        lids=lids(mesh, smooth, points, shapes, (ranges["left_eye"], ranges["right_eye"])),
     )
 
 
@@ -104,7 +106,9 @@ def _all_shapes(
     mirror: np.ndarray,
     count: int,
 ) -> np.ndarray:
-    made, untangled = left_and_centre(), Untangler(skin, smooth.triangles)
+    made = left_and_centre()
+    plain = Untangler(skin, smooth.triangles)
+    wary = Untangler(skin, smooth.triangles, _WARY)
     shapes = np.zeros((len(ARKIT), count, 3))
     for index, name in enumerate(ARKIT):
         if name not in made:
@@ -112,7 +116,9 @@ def _all_shapes(
             shapes[index] = left[mirror] * [-1, 1, 1]
             continue
         moved = smooth.matrix @ interpolated(smooth, made[name].skin, 4)
-        if name.startswith(("eye", "cheekSquint")):
+        of_eyes = name.startswith(("eye", "cheekSquint"))
+        untangled = wary if of_eyes else plain
+        if of_eyes:
             moved = _over_the_eyeball(skin, untangled(moved), mesh, smooth)
         # How lips close while the jaw is open means nothing without the open jaw.
         opened = shapes[ARKIT.index("jawOpen"), : len(skin)] if name == "mouthClose" else 0.0
@@ -126,15 +132,13 @@ def _over_the_eyeball(
 ) -> np.ndarray:
     """Skin that would sink into the left eyeball at full or half strength is lifted off it."""
     touched = (np.abs(moved).max(-1) > 1e-3) & (skin[:, 0] > 0)
-    lids = np.zeros(len(mesh.points))
-    lids[mesh.lids[:, 1:].ravel()] = 1.0
-    touched &= (smooth.matrix @ lids) < 0.4
+    touched &= outside(mesh, smooth)
     out = moved.copy()
     for share in (0.5, 1.0):
         away = skin[touched] + share * out[touched] - EYE_CENTRE
         reach = np.linalg.norm(away, axis=-1, keepdims=True)
         rest = np.linalg.norm(skin[touched] - EYE_CENTRE, axis=-1, keepdims=True)
-        least = np.minimum(_LIFT, np.maximum(rest, EYE_RADIUS + 0.45))
+        least = np.minimum(LIFT, np.maximum(rest, CLEAR))
         out[touched] += np.maximum(least / reach - 1, 0) * away / share
     return out
 

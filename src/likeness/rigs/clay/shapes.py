@@ -133,7 +133,7 @@ def _lid_shape(upper: float, lower: float) -> np.ndarray:
 def _lids_solved(handles: Handles) -> np.ndarray:
     mesh = control()
     for corner in (EYE[0][0], EYE[0][8]):
-        handles[corner] = np.zeros(3)
+        handles[corner] = np.zeros(len(handles[UPPER_LID[0]]))
     for row, share in enumerate((1.0, 0.6, 0.0)):
         for k, v in enumerate(mesh.lids[0, row]):
             handles[int(v)] = share * np.asarray(handles[EYE[0][k]], float)
@@ -160,6 +160,28 @@ def _blink() -> np.ndarray:
     for v in UPPER_LID:
         seam = np.interp(points[v, 0], lower[order, 0], lower[order, 1]) + 0.5
         handles[v] = _on_sphere(points[v], seam - points[v, 1])
+    return _lids_solved(handles)
+
+
+def seam_weights() -> list[dict[int, float]]:
+    """Per point of the left upper lid: minus itself, plus the points of the lower lid between
+    which a blink lays it."""
+    points = control().points
+    lower = np.array([EYE[0][8], *LOWER_LID[::-1], EYE[0][0]])
+    lower = lower[np.argsort(points[lower, 0])]
+    rows = []
+    for v in UPPER_LID:
+        at = np.interp(points[v, 0], points[lower, 0], np.arange(len(lower)))
+        first = min(int(at), len(lower) - 2)
+        a, b = int(lower[first]), int(lower[first + 1])
+        rows.append({v: -1.0, a: first + 1 - at, b: at - first})
+    return rows
+
+
+def lid_followers() -> Float[np.ndarray, "N 7"]:
+    """How much every vertex goes with each point of the left upper lid; the lower lid stays."""
+    handles: Handles = dict(zip(UPPER_LID, np.eye(len(UPPER_LID)), strict=True))
+    handles |= {v: np.zeros(len(UPPER_LID)) for v in LOWER_LID}
     return _lids_solved(handles)
 
 

@@ -83,8 +83,8 @@ def _mirrored(edges: np.ndarray, mirror: np.ndarray, count: int) -> np.ndarray:
 
 
 def interpolated(
-    smooth: Smooth, points: Float[np.ndarray, "N 3"], rounds: int = 8
-) -> Float[np.ndarray, "N 3"]:
+    smooth: Smooth, points: Float[np.ndarray, "N C"], rounds: int = 8
+) -> Float[np.ndarray, "N C"]:
     """Control points whose subdivision passes through `points` at the control vertices."""
     control = points.copy()
     for _ in range(rounds):

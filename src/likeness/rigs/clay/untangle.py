@@ -13,8 +13,13 @@ class Untangler:
     """Of one surface at rest. Neighbours pull by 1 / distance, so that corners of a sliver, a
     fraction of a millimetre apart, go together."""
 
-    def __init__(self, points: Float[np.ndarray, "V 3"], triangles: Int[np.ndarray, "F 3"]) -> None:
-        self.points, self.triangles = points, triangles
+    def __init__(
+        self,
+        points: Float[np.ndarray, "V 3"],
+        triangles: Int[np.ndarray, "F 3"],
+        least: float = _LEAST,
+    ) -> None:
+        self.points, self.triangles, self.least = points, triangles, least
         self.normals = _normals(points, triangles)
         sides = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
         sides = np.unique(np.concatenate([sides, sides[:, ::-1]]), axis=0)
@@ -27,7 +32,7 @@ class Untangler:
     ) -> Int[np.ndarray, " M"]:
         """Which of some triangles a displacement turns by a right angle, or nearly."""
         after = _normals(self.points + moved, self.triangles[among])
-        return among[(after * self.normals[among]).sum(-1) < _LEAST]
+        return among[(after * self.normals[among]).sum(-1) < self.least]
 
     def __call__(
         self,
