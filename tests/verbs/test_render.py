@@ -10,6 +10,7 @@ from analytic_head import analytic_head
 from likeness.captures.native import write_native
 from likeness.core.errors import BadInput
 from likeness.core.files import write_json
+from likeness.core.orbit import orbited
 from likeness.core.track_files import write_track
 from likeness.verbs.fit import fit
 from likeness.verbs.loading import open_avatar
@@ -44,7 +45,7 @@ def path_file(path, cameras, **more):
 
 def test_a_camera_path_decides_size_speed_and_length(learned, tmp_path):
     rest = at_rest(open_avatar(learned / "avatar"))
-    cameras = [portrait(rest, 36, 28, distance) for distance in (0.7, 0.9, 1.4)]
+    cameras = [orbited(portrait(rest, 36, 28), rest, yaw, 0.0) for yaw in (0.0, 0.4, 0.8)]
     path = path_file(tmp_path / "path.json", cameras, fps=12)
     render(learned / "avatar", tmp_path / "v.mp4", view=str(path), seconds=60, device="cpu")
     with av.open(str(tmp_path / "v.mp4")) as film:
