@@ -43,7 +43,7 @@ _GROUPS = {
 
 
 def main(
-    out: Path = Path("benchmarks/results/2026-11-24-2core-cpu-synth.md"),
+    out: Path = Path("benchmarks/results/2026-11-26-2core-cpu-synth.md"),
     people: int = 16,
     size: int = 512,
 ) -> None:
