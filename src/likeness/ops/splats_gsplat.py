@@ -2,7 +2,7 @@
 
 Ours stays the default: gsplat compiles itself on first use, which needs a CUDA toolkit, and its
 splats may cover up to 0.999 of a pixel (or 0.99, by version) where ours stop at 0.99. Set
-LIKENESS_GSPLAT=1 to use it; on an H200 ours took 0.97 to 1.36 times as long.
+LIKENESS_GSPLAT=1 to use it; on an H200 ours took 0.98 to 1.36 times as long.
 """
 
 import os
