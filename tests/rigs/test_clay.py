@@ -1,5 +1,6 @@
 """Laws of the built-in head. Lengths in millimetres."""
 
+import time
 from dataclasses import replace
 from itertools import pairwise
 
@@ -41,6 +42,12 @@ def test_it_has_arkits_shapes_enough_directions_and_a_budget_of_vertices(rig):
     assert len(rig.identity_names) >= 40
     assert 5_000 <= len(rig.template) <= 12_000
     assert rig.joint_names == ("neck", "jaw", "left_eye", "right_eye")
+
+
+def test_it_builds_in_about_a_second_of_one_core(rig):
+    start = time.process_time()  # not the wall's: machines are shared
+    clay.__wrapped__()
+    assert time.process_time() - start < 2.5  # measured: 0.5
 
 
 def test_its_skin_is_exactly_symmetric(rig):

@@ -16,7 +16,7 @@ from likeness.rigs.clay.measures import BROW, MOUTH, measures
 from likeness.rigs.clay.parts import Part, ear, eyeball, mirrored, teeth, tongue
 from likeness.rigs.clay.shapes import ARKIT, jaw_moved, jaw_weights, left_and_centre
 from likeness.rigs.clay.subdivide import Smooth, interpolated, subdivide
-from likeness.rigs.clay.untangle import Untangler
+from likeness.rigs.clay.untangle import LEAST, Untangler
 from likeness.rigs.linear import LinearRig
 
 JOINTS = ("neck", "jaw", "left_eye", "right_eye")
@@ -38,7 +38,8 @@ def clay() -> LinearRig:
     faces = np.concatenate(triangles)
     ranges = {p.name: slice(s, s + len(p.points)) for p, s in zip(parts, starts)}
     mirror = _mirror(smooth, ranges)
-    shapes = _all_shapes(mesh, smooth, skin, parts, ranges, mirror, len(points))
+    untangled = Untangler(skin, smooth.triangles)
+    shapes = _all_shapes(mesh, smooth, skin, parts, ranges, mirror, len(points), untangled)
     uv, uv_faces = _uv(mesh, smooth, parts)
     directions = np.stack([identity.displaced(n, points) for n in identity.DIRECTIONS])
     directions = _rigid_eyes(directions, ranges)
@@ -57,7 +58,7 @@ def clay() -> LinearRig:
         joint_names=JOINTS,
         joint_positions=_joint_positions(),
         joint_parents=(-1, -1, -1, -1),
-        skin_weights=_skin_weights(mesh, smooth, ranges, points),
+        skin_weights=_skin_weights(smooth, ranges, points, untangled),
         shape_joints=_gaze(),
         layouts=_layouts(mesh, smooth, faces, points, ranges),
         mirror=torch.from_numpy(mirror),
@@ -105,10 +106,9 @@ def _all_shapes(
     ranges: dict[str, slice],
     mirror: np.ndarray,
     count: int,
+    untangled: Untangler,
 ) -> np.ndarray:
     made = left_and_centre()
-    plain = Untangler(skin, smooth.triangles)
-    wary = Untangler(skin, smooth.triangles, _WARY)
     shapes = np.zeros((len(ARKIT), count, 3))
     for index, name in enumerate(ARKIT):
         if name not in made:
@@ -117,12 +117,12 @@ def _all_shapes(
             continue
         moved = smooth.matrix @ interpolated(smooth, made[name].skin, 4)
         of_eyes = name.startswith(("eye", "cheekSquint"))
-        untangled = wary if of_eyes else plain
+        least = _WARY if of_eyes else LEAST
         if of_eyes:
-            moved = _over_the_eyeball(skin, untangled(moved), mesh, smooth)
+            moved = _over_the_eyeball(skin, untangled(moved, least=least), mesh, smooth)
         # How lips close while the jaw is open means nothing without the open jaw.
         opened = shapes[ARKIT.index("jawOpen"), : len(skin)] if name == "mouthClose" else 0.0
-        shapes[index, : len(skin)] = untangled(moved, opened)
+        shapes[index, : len(skin)] = untangled(moved, opened, least)
         _move_parts(name, shapes[index], parts, ranges)
     return shapes
 
@@ -179,13 +179,13 @@ def _joint_positions() -> Tensor:
 
 
 def _skin_weights(
-    mesh: Control, smooth: Smooth, ranges: dict[str, slice], points: np.ndarray
+    smooth: Smooth, ranges: dict[str, slice], points: np.ndarray, untangled: Untangler
 ) -> Tensor:
     weights = np.zeros((len(points), len(JOINTS)))
     skin = len(smooth.mirror)
     down = np.clip((-105 - points[:skin, 1]) / 90, 0, 1) * (points[:skin, 2] < 5)
     weights[:skin, 0] = down * down * (3 - 2 * down)
-    weights[:skin, 1] = _untorn(points[:skin], smooth)
+    weights[:skin, 1] = _untorn(smooth, untangled)
     weights[:skin, 1] = np.minimum(weights[:skin, 1], 1 - weights[:skin, 0]).clip(0)
     for part in ("lower_teeth", "tongue"):
         weights[ranges[part], 1] = 1
@@ -194,10 +194,10 @@ def _skin_weights(
     return torch.from_numpy(weights).float()
 
 
-def _untorn(skin: np.ndarray, smooth: Smooth) -> np.ndarray:
+def _untorn(smooth: Smooth, untangled: Untangler) -> np.ndarray:
     """The jaw's weights, smoothed where turning the joint wide or sideways would turn a triangle
     at the corners of the lips."""
-    weights, untangled = smooth.matrix @ jaw_weights(), Untangler(skin, smooth.triangles)
+    weights, skin = smooth.matrix @ jaw_weights(), untangled.points
     sideways = np.broadcast_to([9.0, 0.0, 0.0], skin.shape)
     for way in (sideways, -sideways, jaw_moved(skin, np.ones(len(skin)), 1.3)):
         moved = untangled(weights[:, None] * way)
