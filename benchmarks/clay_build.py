@@ -2,7 +2,7 @@
 
     taskset -c 0 env OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/clay_build.py
 
-Nothing of the head is kept on disk between processes, so that a fresh install takes as long. `import`
+Nothing of the head is kept on disk between processes: a fresh install takes as long. `import`
 is our modules and scipy, after torch; `build` is the first call of `clay()`.
 """
 

@@ -13,9 +13,7 @@ class Untangler:
     """Of one surface at rest. Neighbours pull by 1 / distance, so that corners of a sliver, a
     fraction of a millimetre apart, go together."""
 
-    def __init__(
-        self, points: Float[np.ndarray, "V 3"], triangles: Int[np.ndarray, "F 3"]
-    ) -> None:
+    def __init__(self, points: Float[np.ndarray, "V 3"], triangles: Int[np.ndarray, "F 3"]) -> None:
         self.points, self.triangles = points, triangles
         self.normals = _normals(points, triangles)
         sides = np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]])
