@@ -72,6 +72,9 @@ class SplatAvatar(nn.Module):
     closed: Tensor
     pull: Tensor
     shine: Tensor
+    held: Tensor
+    start_colour: Tensor
+    start_size: Tensor
     unit: Tensor
 
     def __init__(
@@ -102,6 +105,9 @@ class SplatAvatar(nn.Module):
         ):  # fmt: skip
             self.register_buffer(name, value.clone().contiguous())
         self.register_buffer("anchor", torch.zeros(count, 3))
+        self.register_buffer("held", torch.zeros(count))
+        self.register_buffer("start_colour", torch.full((count, 3), 0.5))
+        self.register_buffer("start_size", torch.zeros(count, 3))
         self.offset = nn.Parameter(torch.zeros(count, 3))
         self.rotation = nn.Parameter(torch.tensor([1.0, 0, 0, 0]).repeat(count, 1))
         self.log_scale = nn.Parameter(torch.zeros(count, 3))

@@ -5,13 +5,14 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from likeness.methods.splats.avatar import SplatAvatar
+from likeness.methods.splats.lining import is_lining
 
 _FAINT = 0.02  # opacity below which a splat is not missed
 _IDLE = 0.02  # of the usual pull on a colour, below which a splat is hidden
 _HIDDEN = 0.05  # of all splats stay although hidden: other views may see them
 _STATE = ("exp_avg", "exp_avg_sq")
 _PER_SPLAT = ("offset", "rotation", "log_scale", "opacity", "colour", "follow")
-_CARRIED = ("corners", "weights", "uv", "region", "anchor")
+_CARRIED = ("corners", "weights", "uv", "region", "anchor", "held", "start_colour", "start_size")
 
 
 @torch.no_grad()
@@ -35,7 +36,8 @@ def recycle(
     faint = torch.nonzero(opacity < _FAINT)[:, 0]
     faint = faint[torch.argsort(value[faint])]
     if shine is not None:
-        hidden = torch.nonzero((shine < _IDLE * shine.median()) & (opacity >= _FAINT))[:, 0]
+        idle = (shine < _IDLE * shine.median()) & (opacity >= _FAINT)
+        hidden = torch.nonzero(idle & ~is_lining(avatar.anchor, avatar.region))[:, 0]
         hidden = hidden[torch.argsort(shine[hidden] * value[hidden].clamp(min=1e-12))]
         faint = torch.cat([faint, hidden[: max(0, len(hidden) - int(_HIDDEN * avatar.count))]])
     faint = faint[:limit]

@@ -93,7 +93,7 @@ def _smoothest(triangles: Tensor, grows: Tensor, target: Tensor, weight: Tensor)
     joins = joins + joins.T
     degree = np.asarray(joins.sum(1))[:, 0]
     pull = weight.double().numpy()
-    usual = 1e-3
+    usual = 0.02
     system = diags(degree + pull + usual) - joins
     right = pull * target.double().numpy() + usual * _USUAL
     return torch.from_numpy(spsolve(system.tocsc(), right)).float()

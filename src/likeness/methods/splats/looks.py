@@ -20,13 +20,14 @@ _SAMPLES = 12  # frames looked at to carve and to colour
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """One training frame, small enough to hold a dozen of: picture, matte, where clothes are (as
-    far as the track knows), and where things are."""
+    """One training frame, small enough to hold a dozen of: picture, matte, where clothes and hair
+    are (as far as the track knows), and where things are."""
 
     camera: Camera
     rgb: Tensor
     alpha: Tensor
     clothes: Tensor
+    hair: Tensor
     world_from_head: Tensor
     world_from_torso: Tensor
     vertices: Tensor
@@ -48,7 +49,8 @@ def look_at_frames(
             )
         scale = size / max(rgb.shape[:2])
         width, height = round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)
-        planes = torch.cat([rgb, torch.stack([alpha, clothes_of(track, index, alpha)], -1)], -1)
+        kinds = [where(track, index, alpha, name) for name in ("clothes", "hair")]
+        planes = torch.cat([rgb, torch.stack([alpha, *kinds], -1)], -1)
         small = torch.nn.functional.interpolate(
             planes.permute(2, 0, 1)[None], (height, width), mode="area"
         )[0].permute(1, 2, 0)
@@ -60,6 +62,7 @@ def look_at_frames(
                 small[..., :3],
                 small[..., 3],
                 small[..., 4],
+                small[..., 5],
                 expression.world_from_head,
                 expression.world_from_head if torso is None else torso,
                 surface.head_vertices(expression),
@@ -68,12 +71,12 @@ def look_at_frames(
     return looks
 
 
-def clothes_of(track: Track, index: int, alpha: Tensor) -> Tensor:
-    """1 where a frame's regions say clothes; 0 throughout where there are no regions."""
+def where(track: Track, index: int, alpha: Tensor, name: str) -> Tensor:
+    """1 where a frame's regions say so; 0 throughout where there are no regions."""
     regions = None if track.maps is None else track.maps.regions(index)
     if regions is None or regions.shape != alpha.shape:
         return torch.zeros_like(alpha)
-    return torch.from_numpy(regions == REGION["clothes"]).to(alpha)
+    return torch.from_numpy(regions == REGION[name]).to(alpha)
 
 
 def needed_matte(capture: Capture, track: Track, index: int) -> Tensor:

@@ -1,5 +1,6 @@
 """`splats`: our own head, Gaussians carried by the rig. The default of `likeness build`."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -19,6 +20,8 @@ from likeness.core.track import Track
 from likeness.methods.splats.avatar import SplatAvatar, eye_of
 from likeness.methods.splats.code import RestPose, features, learn_code, torso_in_head
 from likeness.methods.splats.growth import recycle
+from likeness.methods.splats.held import LARGER, how_held, keep
+from likeness.methods.splats.lining import FLAT, is_lining
 from likeness.methods.splats.looks import look_at_frames, needed_matte
 from likeness.methods.splats.placement import place
 from likeness.methods.splats.surface import bake
@@ -118,6 +121,11 @@ class RiggedSplats:
             avatar.colour.copy_(start.colour)
             avatar.log_scale.copy_(torch.log(_FILL * start.spacing)[:, None].expand(-1, 3))
             avatar.opacity.fill_(1.0)
+            avatar.held.copy_(how_held(start.facing, start.region))
+            avatar.log_scale.add_(LARGER * avatar.held[:, None])
+            avatar.log_scale[is_lining(start.offset, start.region), 2] = math.log(FLAT)
+            avatar.start_size.copy_(avatar.log_scale)
+            avatar.start_colour.copy_(start.colour)
             avatar.follow.copy_(torch.logit(start.follow.clamp(0.02, 0.98)))
             if track.bends is not None:
                 bent = bends_in_head(track.bends, camera, rest, self.atlas)
@@ -218,6 +226,7 @@ class RiggedSplats:
         avatar.collect()
         if step % _HOLD_EVERY == 0:
             avatar.hold()
+            keep(avatar)
         if step % self.recycle_every == self.recycle_every - 1 and 0.02 < progress < 0.7:
             recycle(avatar, optimizer, avatar.pull, 0.05, avatar.shine)
             avatar.pull.zero_()

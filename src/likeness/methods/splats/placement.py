@@ -1,6 +1,6 @@
 """Where splats begin: evenly over the rig, in a shell where hair may be, and on the shoulders."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 
 import torch
 from scipy.spatial import KDTree
@@ -10,11 +10,25 @@ from likeness.core.camera import Camera, project
 from likeness.core.geometry import invert_rigid, transform
 from likeness.core.regions import REGION
 from likeness.methods.splats.code import RestPose
+from likeness.methods.splats.colours import coloured
 from likeness.methods.splats.hair import hair_heights
+from likeness.methods.splats.lining import lining
 from likeness.methods.splats.looks import Look, sampled
-from likeness.methods.splats.surface import Surface
-from likeness.methods.splats.visible import SHOWS, affordable, borrowed, gaps, shown
-from likeness.ops.carry import carry, triangle_axes
+from likeness.methods.splats.placed import (
+    Placed,
+    at_rest,
+    chosen,
+    in_world,
+    joined,
+    riding,
+    seen_at,
+    stratified,
+    turned_to,
+    visibility,
+)
+from likeness.methods.splats.surface import Surface, triangle_areas
+from likeness.methods.splats.visible import affordable, gaps
+from likeness.ops.carry import triangle_axes
 
 # Splats per area, relative to plain skin.
 _DENSITY = {
@@ -38,21 +52,8 @@ _HAIR_SPACING = (0.001, 0.006)  # metres between splats of the hair
 _SKIN_SPACING = (0.0003, 0.006)
 _PERSON = 0.9  # of the matte: surely not the backdrop's colour
 _BEYOND = 0.04  # of the picture's width that clothes go on outside it
+_TOWARDS = 0.1  # cosine from which a pixel tells whether hair grows there
 _SPARE = 1.8  # candidates for each splat of rig and hair, of which the seen ones are kept
-
-
-@dataclass(frozen=True, eq=False)
-class Placed:
-    """A start: which triangle, where on it, how far off it, in which colour and size."""
-
-    corners: Tensor
-    weights: Tensor
-    offset: Tensor
-    uv: Tensor
-    region: Tensor
-    follow: Tensor
-    spacing: Tensor
-    colour: Tensor
 
 
 def place(
@@ -63,11 +64,12 @@ def place(
     budget: int,
     generator: Generator,
 ) -> Placed:
-    """`budget` splats: 55 % on the rig, 20 % in the hair shell, 25 % on the shoulders, as far as
-    the looks show them. `camera` is that of the frame at rest."""
+    """`budget` splats: 55 % on and under the rig, 20 % in the hair shell, 25 % on the shoulders, as
+    far as the looks show them. `camera` is that of the frame at rest."""
     hair, shoulders = budget // 5, budget // 4
     rest_torso = rest.head_from_torso
-    rig = budget - hair - shoulders
+    under = lining(surface, looks, budget, generator)
+    rig = budget - hair - shoulders - len(under.corners)
     parts = [
         undressed(on_surface(surface, round(_SPARE * rig), generator), looks, surface, rest_torso),
         joined(
@@ -79,6 +81,7 @@ def place(
         on_shoulders(surface, looks, rest_torso, shoulders, generator),
     ]
     whole = seen_ones(parts, (rig, hair, shoulders), looks, surface, rest_torso)
+    whole = joined([whole, under])
     whole = with_torso(whole, surface, rest, camera)
     return coloured(whole, looks, surface, rest_torso)
 
@@ -102,22 +105,6 @@ def seen_ones(
     return joined(kept)
 
 
-def visibility(placed: Placed, looks: list[Look], surface: Surface, rest_torso: Tensor) -> Tensor:
-    """Pixels each splat fills in the look that shows it best."""
-    most = torch.zeros(len(placed.corners))
-    for look in looks:
-        world = in_world(placed, look, surface, rest_torso)
-        most = torch.maximum(most, shown(look.camera, world, placed.spacing))
-    return most
-
-
-def at_rest(placed: Placed, surface: Surface) -> Tensor:
-    """Where splats are in the frame of the head, the face at rest."""
-    turn = torch.tensor([1.0, 0, 0, 0]).expand(len(placed.corners), 4)
-    vertices = surface.with_free(surface.template)
-    return carry(vertices, placed.corners, placed.weights, placed.offset, turn)[0]
-
-
 def with_torso(placed: Placed, surface: Surface, rest: RestPose, camera: Camera) -> Placed:
     """Shoulders and neck on the second tile of the atlas, by where they are seen at rest: what
     bends a collar bends the skin beside it."""
@@ -139,7 +126,7 @@ def on_surface(surface: Surface, count: int, generator: Generator) -> Placed:
     mass = area * table[region]
     face = stratified(mass, count, generator)
     spacing = (mass.sum() / count / table[region[face]]).sqrt()
-    return _riding(surface, face, region[face], spacing, generator)
+    return riding(surface, face, region[face], spacing, generator)
 
 
 def undressed(placed: Placed, looks: list[Look], surface: Surface, rest_torso: Tensor) -> Placed:
@@ -152,27 +139,6 @@ def undressed(placed: Placed, looks: list[Look], surface: Surface, rest_torso: T
     return chosen(placed, torch.nonzero(~(neck & (votes > 0.5)))[:, 0])
 
 
-def stratified(mass: Tensor, count: int, generator: Generator) -> Tensor:
-    """`count` indices with probability proportional to `mass`, evenly spread along the list."""
-    edges = torch.cumsum(mass.double(), 0)
-    jitter = torch.rand(count, generator=generator, dtype=torch.float64)
-    places = (torch.arange(count, dtype=torch.float64) + jitter) / count * edges[-1]
-    return torch.searchsorted(edges, places).clamp(max=len(mass) - 1)
-
-
-def _riding(
-    surface: Surface, face: Tensor, region: Tensor, spacing: Tensor, generator: Generator
-) -> Placed:
-    u = torch.rand(len(face), 2, generator=generator)
-    u = torch.where(u.sum(-1, keepdim=True) > 1, 1 - u, u)
-    weights = torch.stack([1 - u.sum(-1), u[:, 0], u[:, 1]], -1)
-    uv = (surface.uv[surface.uv_triangles[face]] * weights[..., None]).sum(1)
-    corners = surface.triangles[face]
-    follow = (surface.follows_head[corners] * weights).sum(-1)
-    zero = torch.zeros(len(face), 3)
-    return Placed(corners, weights, zero, uv, region, follow, spacing, zero + 0.5)
-
-
 def in_hair(surface: Surface, looks: list[Look], count: int, generator: Generator) -> Placed:
     """In the layer of hair over scalp and ears, kept where most looks' mattes have the person."""
     region = surface.regions[surface.triangles].mode(-1).values
@@ -181,7 +147,7 @@ def in_hair(surface: Surface, looks: list[Look], count: int, generator: Generato
     tries = 4 * count
     face = stratified(mass, tries, generator)
     hair = torch.full((tries,), REGION["hair"])
-    start = _riding(surface, face, hair, torch.zeros(tries), generator)
+    start = riding(surface, face, hair, torch.zeros(tries), generator)
     stands = hair_heights(surface, looks)[start.corners]
     stands = (stands * start.weights).sum(-1)
     height = stands * (_HAIR_DEEP + (1 - _HAIR_DEEP) * torch.rand(tries, generator=generator))
@@ -192,16 +158,38 @@ def in_hair(surface: Surface, looks: list[Look], count: int, generator: Generato
     for look in looks:
         pixels, ahead = seen_at(start, look, surface)
         inside += (sampled(look.alpha[..., None], pixels)[:, 0] * ahead > 0.3).float() / len(looks)
+    ears = region[face] == REGION["ears"]
+    inside = torch.where(bare(start, ears, looks, surface), 0.0, inside)
     order = torch.argsort((inside < 0.7).float() + 1e-3 * torch.rand(tries, generator=generator))
     kept = chosen(start, order[:count])
     return replace(kept, spacing=gaps(at_rest(kept, surface), *_HAIR_SPACING))
 
 
+def bare(hair: Placed, ears: Tensor, looks: list[Look], surface: Surface) -> Tensor:
+    """Whether most frames that look at a place where hair might be see none there. An ear goes as
+    a whole: what is behind a bare one is not hidden by hair."""
+    none, told = torch.zeros(len(ears)), torch.zeros(len(ears))
+    for look in looks:
+        if not bool(look.hair.any()):
+            continue
+        pixels, within = seen_at(hair, look, surface)
+        alpha, hairy = sampled(torch.stack([look.alpha, look.hair], -1), pixels).unbind(-1)
+        clear = turned_to(hair, look, surface, in_world(hair, look, surface)) > _TOWARDS
+        clear &= (alpha > _PERSON) & (within > 0)
+        told += clear
+        none += clear & (hairy < 0.5)
+    found = none > 0.5 * told
+    left = surface.template[hair.corners[:, 0], 0] > 0
+    for ear in (ears & left, ears & ~left):
+        found = found | ear & (none[ear].sum() > 0.5 * told[ear].sum())
+    return found
+
+
 def on_shoulders(
     surface: Surface, looks: list[Look], rest_torso: Tensor, count: int, generator: Generator
 ) -> Placed:
-    """On a plane through the throat facing the camera, where mattes show a person whom the
-    head's own splats do not cover. They ride on nothing and go with the torso."""
+    """On a bust about the throat, facing the camera, where mattes show a person whom the head's
+    own splats do not cover. They ride on nothing and go with the torso."""
     anchor = transform(invert_rigid(rest_torso), surface.throat()[None])
     share = -(-count // len(looks))
     lips = surface.regions == REGION["lips"]
@@ -211,8 +199,12 @@ def on_shoulders(
         pixels = reflected(uncovered(look, lips, share, generator), look)
         z = transform(camera_from_torso, anchor)[0, 2].expand(len(pixels))
         k = look.camera.intrinsics
-        x, y = (pixels[:, 0] - k[0, 2]) / k[0, 0] * z, (pixels[:, 1] - k[1, 2]) / k[1, 1] * z
-        at = transform(invert_rigid(camera_from_torso), torch.stack([x, y, z], -1))
+        ray = torch.stack([pixels[:, 0] - k[0, 2], pixels[:, 1] - k[1, 2]], -1) / k.diagonal()[:2]
+        away = ray * z[:, None] - transform(camera_from_torso, anchor)[:, :2]
+        z = z - bust(away)
+        at = transform(
+            invert_rigid(camera_from_torso), torch.cat([ray * z[:, None], z[:, None]], -1)
+        )
         found.append(transform(rest_torso, at))
     at = torch.cat(found)[:count]
     spread = (at.amax(0) - at.amin(0))[:2].clamp(min=0.01).prod()
@@ -226,7 +218,18 @@ def on_shoulders(
         torch.full((number,), 0.05),
         (0.7 * spread / number).sqrt().expand(number),
         torch.full((number, 3), 0.5),
+        torch.ones(number),
     )
+
+
+def bust(away: Tensor) -> Tensor:
+    """Metres that a chest stands out before the throat's middle, at (right, down) from it: a collar
+    about the neck, a chest below it, shoulders that fall back."""
+    right, down = away.unbind(-1)
+    collar = 0.05 * torch.exp(-((right / 0.10) ** 2))
+    chest = 0.04 * (down / 0.12).clamp(0, 1) * torch.exp(-((right / 0.16) ** 2))
+    back = 0.03 * ((right.abs() - 0.1) / 0.12).clamp(0, 1) ** 2
+    return collar + chest - back
 
 
 def reflected(pixels: Tensor, look: Look) -> Tensor:
@@ -254,6 +257,8 @@ def in_fringe(surface: Surface, looks: list[Look], count: int, generator: Genera
     for look in looks:
         camera_from_head = look.camera.camera_from_world @ look.world_from_head
         pixels = uncovered(look, lips, share, generator, above=True)
+        if not len(pixels):
+            continue
         first = surface.triangles[own, 0]
         around = transform(camera_from_head, look.vertices[first])
         k = look.camera.intrinsics
@@ -267,7 +272,8 @@ def in_fringe(surface: Surface, looks: list[Look], count: int, generator: Genera
         away = place - look.vertices[mine[:, 0]]
         corners.append(mine)
         offsets.append((axes.mT @ away[..., None])[..., 0])
-    corners, offset = torch.cat(corners)[:count], torch.cat(offsets)[:count]
+    corners = torch.cat([*corners, own.new_zeros(0, 3)])[:count]
+    offset = torch.cat([*offsets, torch.zeros(0, 3)])[:count]
     number = len(corners)
     hair = torch.full((number,), REGION["hair"])
     weights = torch.tensor([1.0, 0.0, 0.0]).expand(number, 3)
@@ -276,7 +282,7 @@ def in_fringe(surface: Surface, looks: list[Look], count: int, generator: Genera
     uv = corner_uv[corners[:, 0]]
     follow = surface.follows_head[corners[:, 0]]
     grey = torch.full((number, 3), 0.5)
-    placed = Placed(corners, weights, offset, uv, hair, follow, follow, grey)
+    placed = Placed(corners, weights, offset, uv, hair, follow, follow, grey, follow)
     return replace(placed, spacing=gaps(at_rest(placed, surface), *_HAIR_SPACING))
 
 
@@ -298,60 +304,12 @@ def uncovered(
     if not above:  # clothes are no part of the head, wherever its neck may lie
         head = head * (1 - look.clothes)
     mass = (look.alpha * (1 - (1.0 if above else 0.9) * head) * side).flatten()
+    if above and bool(look.hair.any()):  # nor does a lamp that the matte took for a person
+        mass = mass * look.hair.flatten()
     if float(mass.sum()) < 1:
+        if above:
+            return torch.zeros(0, 2)
         mass = torch.ones_like(mass)
     pick = stratified(mass, count, generator)
     jitter = torch.rand(count, 2, generator=generator)
     return torch.stack([pick % width, pick // width], -1) + jitter
-
-
-def coloured(placed: Placed, looks: list[Look], surface: Surface, rest_torso: Tensor) -> Placed:
-    """Each splat in the median colour of the person's pixels it falls on; what is covered, or
-    falls on none, borrows."""
-    votes = []
-    for look in looks:
-        pixels, _ = seen_at(placed, look, surface, rest_torso)
-        planes = torch.cat([look.rgb, look.alpha[..., None]], -1)
-        found = sampled(planes, pixels)
-        votes.append(torch.where(found[:, 3:] > _PERSON, found[:, :3], torch.nan))
-    colour = torch.stack(votes).nanmedian(0).values
-    seen = visibility(placed, looks, surface, rest_torso) >= SHOWS
-    seen &= torch.isfinite(colour).all(-1)
-    return replace(placed, colour=borrowed(at_rest(placed, surface), colour.nan_to_num(0.5), seen))
-
-
-def in_world(
-    placed: Placed, look: Look, surface: Surface, rest_torso: Tensor | None = None
-) -> Tensor:
-    """Where splats are in a look; all with the head, unless the torso's rest is given."""
-    turn = torch.tensor([1.0, 0, 0, 0]).expand(len(placed.corners), 4)
-    vertices = surface.with_free(look.vertices)
-    means, _ = carry(vertices, placed.corners, placed.weights, placed.offset, turn)
-    world = transform(look.world_from_head, means)
-    if rest_torso is None:
-        return world
-    torso = transform(look.world_from_torso @ invert_rigid(rest_torso), means)
-    return torso + placed.follow[:, None] * (world - torso)
-
-
-def seen_at(
-    placed: Placed, look: Look, surface: Surface, rest_torso: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Pixels the splats fall on in a look, and 1 for those inside the picture."""
-    pixels = project(look.camera, in_world(placed, look, surface, rest_torso))
-    size = pixels.new_tensor([look.camera.width, look.camera.height])
-    return pixels, ((pixels > 0) & (pixels < size)).all(-1).float()
-
-
-def chosen(placed: Placed, index: Tensor) -> Placed:
-    return Placed(*(getattr(placed, f.name)[index] for f in fields(Placed)))
-
-
-def joined(parts: list[Placed]) -> Placed:
-    return Placed(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(Placed)))
-
-
-def triangle_areas(surface: Surface) -> Tensor:
-    sides = surface.template[surface.triangles]
-    sides = sides[:, 1:] - sides[:, :1]
-    return 0.5 * torch.linalg.cross(sides[:, 0], sides[:, 1]).norm(dim=-1)

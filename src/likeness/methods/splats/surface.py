@@ -143,3 +143,9 @@ def follows_head(rig: LinearRig) -> Float[Tensor, " V"]:
     top = height[neck].quantile(0.8) if bool(neck.any()) else bottom
     share = ((height - bottom) / (top - bottom).clamp(min=1e-3)).clamp(0, 1)
     return 0.1 + 0.9 * share * share * (3 - 2 * share)
+
+
+def triangle_areas(surface: Surface) -> Float[Tensor, " F"]:
+    sides = surface.template[surface.triangles]
+    sides = sides[:, 1:] - sides[:, :1]
+    return 0.5 * torch.linalg.cross(sides[:, 0], sides[:, 1]).norm(dim=-1)
