@@ -34,9 +34,10 @@ def keep(avatar: SplatAvatar) -> None:
     """Bring held splats back to the colour they began with, and to nearly their size and opacity.
 
     Hair may shrink and fade, and so may ears and neck fade, which the rig may have too wide.
+    Scalp may not: hair lies over it.
     """
     held, free = avatar.held, 1 - avatar.held
-    reach = torch.where(held > 0, _PALER + _OTHER * free, torch.inf)[:, None]
+    reach = torch.where(held > 0, _PALER + _OTHER * free * free, torch.inf)[:, None]
     away = (avatar.colour - avatar.start_colour).clamp(-reach, reach)
     avatar.colour.copy_(avatar.start_colour + away)
     hair = avatar.region == REGION["hair"]
@@ -44,6 +45,7 @@ def keep(avatar: SplatAvatar) -> None:
     solid = held > 0
     grown = torch.maximum(avatar.log_scale, least)
     avatar.log_scale.copy_(torch.where(solid[:, None], grown, avatar.log_scale))
-    skin = (held > 0) & (avatar.region == REGION["skin"])
+    skin = (avatar.region == REGION["skin"]) | (avatar.region == REGION["scalp"])
+    skin &= held > 0
     clear = torch.maximum(avatar.opacity, 1 - _FAINTER * free)
     avatar.opacity.copy_(torch.where(skin, clear, avatar.opacity))

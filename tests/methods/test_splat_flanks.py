@@ -1,0 +1,147 @@
+"""What a splat head looks like where no frame shows it."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+from likeness.captures.synthetic import film
+from likeness.core.batching import take
+from likeness.core.camera import project
+from likeness.core.orbit import orbited
+from likeness.core.regions import REGION
+from likeness.methods.splats.colours import of_skin
+from likeness.methods.splats.growth import recycle
+from likeness.methods.splats.held import how_held, keep
+from likeness.methods.splats.lining import is_lining, lining
+from likeness.methods.splats.looks import look_at_frames
+from likeness.methods.splats.method import RiggedSplats
+from likeness.methods.splats.placed import at_rest, joined, visibility
+from likeness.methods.splats.placement import bust, in_fringe, in_hair, on_surface
+from likeness.methods.splats.surface import bake
+from likeness.rigs import RIGS
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return film(5, frames=6, size=96)
+
+
+@pytest.fixture(scope="module")
+def surface(pair):
+    return bake(RIGS.load("clay")(), pair[1].identity)
+
+
+@pytest.fixture(scope="module")
+def looks(pair, surface):
+    return look_at_frames(*pair, surface, [0, 3])
+
+
+@pytest.fixture(scope="module")
+def start(pair):
+    return RiggedSplats(splats=2500, steps=10).build(*pair)
+
+
+def dice():
+    return torch.Generator().manual_seed(0)
+
+
+def test_what_faces_no_camera_is_held_and_what_does_or_speaks_is_not():
+    region = torch.tensor([REGION[name] for name in ("skin", "skin", "skin", "lips", "clothes")])
+    held = how_held(torch.tensor([0.0, 0.9, 0.35, 0.0, 0.0]), region)
+    assert held[:2].tolist() == [1, 0]
+    assert 0.3 < float(held[2]) < 0.7
+    assert held[3:].tolist() == [0, 0]
+
+
+def test_held_splats_come_back_and_free_ones_stay_away(pair):
+    avatar = RiggedSplats(splats=600, steps=10).build(*pair)
+    skin = torch.nonzero(avatar.region == REGION["skin"])[:2, 0]
+    avatar.held[skin] = torch.tensor([1.0, 0.0])
+    with torch.no_grad():
+        avatar.colour += 0.5
+        avatar.log_scale -= 3
+        avatar.opacity.fill_(-8)
+    wrong = avatar.colour[skin[1]].clone()
+    keep(avatar)
+    torch.testing.assert_close(
+        avatar.colour[skin[0]], avatar.start_colour[skin[0]], atol=0.031, rtol=0
+    )
+    assert float(avatar.opacity[skin[0]]) > 0
+    assert bool((avatar.log_scale[skin[0]] > avatar.start_size[skin[0]] - 0.25).all())
+    assert torch.equal(avatar.colour[skin[1]], wrong)
+    assert float(avatar.opacity[skin[1]]) == -8
+    hair = (avatar.region == REGION["hair"]) & (avatar.held > 0)
+    assert bool((avatar.opacity[hair] == -8).all())  # a strand beside the head may vanish
+
+
+def test_a_lining_lies_under_the_skin_and_no_look_sees_it(surface, looks):
+    below = lining(surface, looks, 30_000, dice())
+    assert 200 < len(below.corners) <= 1800
+    assert bool(is_lining(below.offset, below.region).all())
+    on_skin = replace(below, offset=torch.zeros_like(below.offset))
+    deep = (at_rest(below, surface) - at_rest(on_skin, surface)).norm(dim=-1)
+    torch.testing.assert_close(deep, torch.full_like(deep, 0.004))
+    above = on_surface(surface, 20_000, dice())
+    filled = visibility(joined([above, below]), looks, surface, torch.eye(4))
+    skin, under = filled[: len(above.corners)].mean(), filled[len(above.corners) :].mean()
+    assert float(under) < 0.2 * float(skin)
+
+
+def test_a_lining_is_not_moved_to_where_pictures_want_more(start):
+    avatar = start
+    method = RiggedSplats(splats=2500, steps=10)
+    mine = is_lining(avatar.anchor, avatar.region)
+    assert int(mine.sum()) > 50
+    before = avatar.corners[mine].clone()
+    shine = torch.ones(avatar.count)
+    shine[mine] = 0
+    recycle(avatar, method.optimizer(avatar), torch.rand(avatar.count), 0.5, shine)
+    assert torch.equal(avatar.corners[mine], before)
+
+
+def test_a_lamp_is_no_skin():
+    skin = torch.tensor([0.6, 0.45, 0.36]) * torch.linspace(0.4, 1.1, 50)[:, None]
+    skin = skin + 0.01 * torch.randn(50, 3, generator=dice())
+    lamp = torch.tensor([[0.8, 0.6, 0.2], [0.5, 0.4, 0.7]])
+    found = of_skin(torch.cat([skin, lamp]), torch.arange(52) < 40)
+    assert float(found[:50].float().mean()) > 0.85
+    assert not bool(found[50:].any())
+
+
+def test_no_hair_behind_a_bare_ear_and_none_where_there_is_no_hair(surface, looks):
+    where_hair = in_hair(surface, looks, 2000, dice())
+    bald = [replace(look, hair=(look.hair > 2).float()) for look in looks]
+    bald[0].hair[0, 0] = 1  # known, and far from the head
+    only_there = in_hair(surface, bald, 2000, dice())
+    ears = surface.regions == REGION["ears"]
+    assert not bool(ears[only_there.corners[:1000]].all(-1).any())
+    assert len(where_hair.corners) == 2000
+    empty = [replace(look, alpha=torch.zeros_like(look.alpha)) for look in looks]
+    assert len(in_fringe(surface, empty, 100, dice()).corners) == 0
+
+
+def test_a_chest_stands_out_and_shoulders_fall_back():
+    right = torch.tensor([0.0, 0.0, 0.22, -0.22])
+    down = torch.tensor([0.0, 0.2, 0.1, 0.1])
+    throat, chest, left, other = bust(torch.stack([right, down], -1)).tolist()
+    assert chest > throat > 0.03
+    assert left == pytest.approx(other)
+    assert left < 0
+
+
+def test_from_a_side_the_lining_closes_gaps_in_the_face(pair, start):
+    truth = pair[1]
+    moment = take(truth.expressions, 0)
+    view = orbited(take(truth.cameras, 0), moment, 0.7)
+    lined = start.render(view, moment).alpha
+    bare = copy.deepcopy(start)
+    with torch.no_grad():
+        bare.opacity[is_lining(bare.anchor, bare.region)] = -20
+    unlined = bare.render(view, moment).alpha
+    mine = is_lining(start.anchor, start.region)
+    at = project(view, start.splats(moment).means[mine]).long()
+    at = at[((at >= 0) & (at < 96)).all(-1)]
+    gaps, closed = (1 - x[at[:, 1], at[:, 0]].mean() for x in (unlined, lined))
+    assert float(closed) < 0.6 * float(gaps)
