@@ -1,5 +1,6 @@
 """Tiny clips, pictures and projects made on the spot, and a capture held in memory."""
 
+import json
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -159,3 +160,27 @@ def colmap_project(folder, binary: bool) -> tuple[np.ndarray, np.ndarray]:
             lines += [f"{i + 1} {numbers} 7 im {i}.png", "" if i else "1.0 2.0 -1"]
         (sparse / "images.txt").write_text("\n".join(lines) + "\n")
     return poses, np.array([[40, 0, 15], [0, 41, 12.5], [0, 0, 1]])
+
+
+def insta_folder(folder: Path, count: int) -> np.ndarray:
+    """Pictures with alpha and FLAME coefficients, the first half to train; returns the poses."""
+    poses, frames = random_poses(count), []
+    (folder / "flame" / "exp").mkdir(parents=True)
+    for i, pose in enumerate(poses):
+        save(folder / "images" / f"{i:05d}.png", np.dstack([picture(i), picture(i)[..., 0]]))
+        np.savetxt(folder / "flame" / "exp" / f"{i:05d}.txt", np.arange(100) + i)
+        frames.append(
+            {
+                "transform_matrix": pose.tolist(),
+                "file_path": f"images/{i:05d}.png",
+                "mesh_path": f"meshes/{i:05d}.obj",
+                "exp_path": f"flame/exp/{i:05d}.txt",
+                "seg_mask_path": f"seg_mask/{i:05d}.png",
+            }
+        )
+    top = {"w": 32.0, "h": 24.0, "fl_x": 50.0, "fl_y": 51.0, "cx": 16.0, "cy": 12.0}
+    frames = frames[::2] + frames[1::2]  # its tool writes them as they get ready
+    splits = {"": frames, "_train": frames[: count // 2], "_test": frames[count // 2 :]}
+    for name, chosen in splits.items():
+        (folder / f"transforms{name}.json").write_text(json.dumps({**top, "frames": chosen}))
+    return poses

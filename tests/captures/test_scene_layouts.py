@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from made_media import colmap_project, picture, random_poses, save
+from made_media import colmap_project, insta_folder, picture, random_poses, save
 
 from likeness.captures import open_capture
 from likeness.captures.head_poses import OPENGL, camera_to_head
@@ -56,25 +56,7 @@ def test_intrinsics_of_resized_pictures_are_scaled_and_of_cut_ones_refused(tmp_p
 
 
 def test_an_insta_data_set_has_opencv_cameras_and_flame_coefficients(tmp_path):
-    poses = random_poses(4)
-    frames = []
-    for i, pose in enumerate(poses):
-        save(tmp_path / "images" / f"{i:05d}.png", np.dstack([picture(i), picture(i)[..., 0]]))
-        (tmp_path / "flame" / "exp").mkdir(parents=True, exist_ok=True)
-        np.savetxt(tmp_path / "flame" / "exp" / f"{i:05d}.txt", np.arange(100) + i)
-        frames.append(
-            {
-                "transform_matrix": pose.tolist(),
-                "file_path": f"images/{i:05d}.png",
-                "mesh_path": f"meshes/{i:05d}.obj",
-                "exp_path": f"flame/exp/{i:05d}.txt",
-                "seg_mask_path": f"seg_mask/{i:05d}.png",
-            }
-        )
-    top = {"w": 32.0, "h": 24.0, "fl_x": 50.0, "fl_y": 51.0, "cx": 16.0, "cy": 12.0}
-    shuffled = [frames[i] for i in (2, 0, 3, 1)]  # its tool writes them as they get ready
-    for name, chosen in (("", shuffled), ("_train", shuffled[:2]), ("_test", shuffled[2:])):
-        (tmp_path / f"transforms{name}.json").write_text(json.dumps({**top, "frames": chosen}))
+    poses = insta_folder(tmp_path, 4)
     capture = open_capture(tmp_path)
     assert capture.notes["layout"] == "insta"
     assert capture.splits is not None

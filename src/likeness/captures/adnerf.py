@@ -122,7 +122,7 @@ def _sound(path: Path, rows: list[int]) -> Float32[np.ndarray, "T A"] | None:
     windows = load_array(path, (None, *SOUND_WINDOW))
     if len(windows) == 0:
         raise BadInput(f"{path} holds no sound windows. Extract the sound features again.")
-    chosen = windows[np.clip(rows, 0, len(windows) - 1)]
+    chosen = windows[[min(max(row, 0), len(windows) - 1) for row in rows]]
     return chosen.reshape(len(rows), -1).astype(np.float32)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from likeness.captures.fields import array, reading
+from likeness.captures.fields import array, possible_path, reading
 from likeness.captures.head_poses import OPENGL, intrinsics_matrix, single, track_of
 from likeness.captures.nerfstudio import RIG
 from likeness.captures.picture_files import PictureFiles, natural_order, picture_size
@@ -135,6 +135,7 @@ def _pose(view: _View, where: Path) -> np.ndarray:
 
 
 def _picture(folder: Path, model: Path, name: str) -> Path:
+    possible_path(name, model, "the name of a picture")
     for base in (
         folder / "images",
         folder,
@@ -167,15 +168,12 @@ def _lenses(model: Path) -> dict[int, _Lens]:
 
 def _check_parameters(lens: _Lens, where: Path) -> None:
     expected = dict(_MODELS.values()).get(lens.model)
-    if (
-        expected is None
-        or len(lens.parameters) != expected
-        or not np.isfinite(lens.parameters).all()
-    ):
+    if expected is None or len(lens.parameters) != expected:
         raise BadInput(
             f"{where} has a camera {lens.model!r} with parameters {lens.parameters}; "
             f"{expected} numbers belong there."
         )
+    array(lens.parameters, where, f"a camera {lens.model!r} with parameters", (None,))
 
 
 def _binary_lenses(data: bytes, where: Path) -> dict[int, _Lens]:
@@ -188,6 +186,7 @@ def _binary_lenses(data: bytes, where: Path) -> dict[int, _Lens]:
         name, parameters = _MODELS[number]
         values = struct.unpack_from(f"<{parameters}d", data, at + 24)
         found[key] = _Lens(name, width, height, values)
+        _check_parameters(found[key], where)
         at += 24 + 8 * parameters
     return found
 

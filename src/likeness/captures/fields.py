@@ -24,7 +24,7 @@ _LARGEST = (
 
 
 def _shown(value: Any) -> str:
-    shown = repr(value)
+    shown = " ".join(repr(value).split())  # arrays are shown in several lines
     return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
@@ -67,6 +67,20 @@ def flag(data: Any, key: str, where: Path | str) -> bool:
         return False
     if not isinstance(value, bool):
         raise BadInput(f"{where} has {key!r} = {_shown(value)}; it must be true or false.")
+    return value
+
+
+def file_name(data: Any, key: str, where: Path | str, default: T = REQUIRED) -> str | T:
+    """Text that can be the path of a file."""
+    value = text(data, key, where, default)
+    return possible_path(value, where, repr(key)) if isinstance(value, str) else value
+
+
+def possible_path(value: str, where: Path | str, what: str) -> str:
+    """Refuses what no file system takes, at which looking for the file would raise."""
+    strange = any(letter < " " or "\ud800" <= letter <= "\udfff" for letter in value)
+    if strange or any(len(part.encode()) > 255 for part in value.split("/")) or len(value) > 4000:
+        raise BadInput(f"{where} has {what} = {_shown(value)}; it must be the path of a file.")
     return value
 
 
@@ -125,7 +139,7 @@ def array(
 
 
 def pose(value: Any, where: Path | str, what: str) -> Float64[np.ndarray, "4 4"]:
-    """A rigid motion: 3x4 or 4x4, the rotation orthonormal to 1 % and not mirrored."""
+    """A rigid motion: 3x4, or 4x4 with 0 0 0 1 below; its rotation true to 1 %, unmirrored."""
     try:
         rows = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -133,6 +147,8 @@ def pose(value: Any, where: Path | str, what: str) -> Float64[np.ndarray, "4 4"]
     shape = (3, 4) if rows.shape == (3, 4) else (4, 4)
     whole = np.eye(4)
     whole[: shape[0]] = array(value, where, what, shape)
+    if np.abs(whole[3] - [0, 0, 0, 1]).max() > 1e-3:
+        raise BadInput(f"{where} has {what} whose last row is {whole[3].tolist()}, not 0 0 0 1.")
     turn = whole[:3, :3]
     if np.abs(turn @ turn.T - np.eye(3)).max() > 0.02 or np.linalg.det(turn) < 0:
         raise BadInput(

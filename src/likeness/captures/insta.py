@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from likeness.captures.fields import array, items, matrix, pose, reading, text
+from likeness.captures.fields import array, file_name, items, matrix, pose, reading
 from likeness.captures.flame_params import RIG
 from likeness.captures.head_poses import OPENGL, still_camera, track_of
 from likeness.captures.picture_files import PictureFiles
@@ -52,7 +52,7 @@ def read(path: Path, fps: float = 25.0) -> Capture:
     camera, world_from_head = still_camera(np.stack([r[0] for r in chosen]), intrinsics, *size)
     lengths = {len(r[3]) for r in chosen}
     if len(lengths) != 1:
-        raise BadInput(f"{folder}: the files below flame/exp differ in length. Export again.")
+        raise BadInput(f"{folder / 'flame' / 'exp'} has files of different lengths. Export again.")
     place = {p: i for i, p in enumerate(pictures)}
     splits = [tuple(sorted(place[p] for p in members.get(s, []))) for s in SPLITS]
     return Capture(
@@ -76,7 +76,7 @@ def _frame(
     where = f"{file}, frame {index}"
     intrinsics, stated = stated_intrinsics(data, frame, (0, 0), where)
     head_from_camera = pose(matrix(frame, "transform_matrix", where), where, "'transform_matrix'")
-    source = folder / text(frame, "exp_path", where)
+    source = folder / file_name(frame, "exp_path", where)
     with reading(source):
         words = source.read_text().split()
     expression = array(words, source, "coefficients", (None,))

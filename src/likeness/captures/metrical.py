@@ -45,8 +45,13 @@ def read(path: Path, fps: float = 25.0) -> Capture:
     camera, world_from_head = still_camera(head_from_camera, np.stack(intrinsics), *size)
     coefficients = [array(_of(f, "flame", "exp", p), p, "'exp'", (1, None))[0]
                     for p, f in zip(checkpoints, frames)]  # fmt: skip
+    odd = next(
+        (p for p, c in zip(checkpoints, coefficients) if len(c) != len(coefficients[0])), None
+    )
+    if odd is not None:
+        raise BadInput(f"{odd} has 'exp' of another length than {checkpoints[0]}. Track again.")
     shape = array(_of(frames[0], "flame", "shape", checkpoints[0]), folder, "'shape'", (1, None))
-    lids = [np.asarray(f["flame"].get("eyelids", np.zeros((1, 2))))[0] for f in frames]
+    lids = [_lids(f, p) for p, f in zip(checkpoints, frames)]
     return Capture(
         name=folder.name,
         pictures=PictureFiles(pictures),
@@ -59,7 +64,7 @@ def read(path: Path, fps: float = 25.0) -> Capture:
             camera, RIG, world_from_head, np.stack(coefficients), np.stack(joints), shape[0]
         ),
         source=str(folder),
-        notes={"layout": "metrical", "eyelids": np.asarray(lids, float).tolist()},
+        notes={"layout": "metrical", "eyelids": lids},
     )
 
 
@@ -94,6 +99,11 @@ def camera_from_head(frame: dict[str, Any], path: Path) -> np.ndarray:
     whole[:3, :3] = array(_of(frame, "opencv", "R", path), path, "'R'", (1, 3, 3))[0]
     whole[:3, 3] = array(_of(frame, "opencv", "t", path), path, "'t'", (1, 3))[0]
     return pose(whole, path, "'opencv' pose")
+
+
+def _lids(frame: dict[str, Any], path: Path) -> list[float]:
+    stored = frame["flame"].get("eyelids", np.zeros((1, 2)))
+    return array(stored, path, "'eyelids'", (1, 2))[0].tolist()
 
 
 def _joints(frame: dict[str, Any], path: Path) -> np.ndarray:

@@ -23,6 +23,7 @@ from likeness.captures.soundtrack import read_wav, write_wav
 from likeness.core.capture import Capture, Splits
 from likeness.core.errors import BadInput
 from likeness.core.files import atomic, only_one, read_json, sha256, write_json
+from likeness.core.track import Track
 from likeness.core.track_files import read_track, write_track
 
 ABOUT = "capture.json"
@@ -201,14 +202,16 @@ def read(path: Path) -> Capture:
         background=load_picture(folder / "background.png")[0]
         if flag(about, "background", file)
         else None,
-        track=read_track(folder / "track") if flag(about, "track", file) else None,
+        track=_track(folder, len(times)) if flag(about, "track", file) else None,
         consent=text(about, "consent", file, None),
         source=str(source.get("path") or ""),
-        notes=_notes(about, source),
+        notes=_notes(about, source, file),
     )
 
 
 def _pictures(folder: Path, kind: str, count: int) -> PictureFiles:
+    if kind not in ("png", "jpg"):
+        raise BadInput(f"{folder / ABOUT} has 'kind' = {_short(kind)}; it must be png or jpg.")
     names = [f"{i:06d}" for i in range(count)]
     frames = tuple(folder / "frames" / f"{n}.{kind}" for n in names)
     lost = [p for p in frames if not p.is_file()]
@@ -254,8 +257,21 @@ def _focal(about: dict[str, Any], file: Path) -> tuple[float, ...] | float | Non
     return number(about, "focal", file, None)
 
 
-def _notes(about: dict[str, Any], source: dict[str, Any]) -> dict[str, object]:
-    notes: dict[str, object] = dict(about.get("notes") or {})
+def _track(folder: Path, count: int) -> Track:
+    track = read_track(folder / "track")
+    if len(track) != count:
+        raise BadInput(
+            f"{folder / 'track'} is of {len(track)} frames but {ABOUT} there lists {count}. "
+            "Ingest the recording again."
+        )
+    return track
+
+
+def _notes(about: dict[str, Any], source: dict[str, Any], file: Path) -> dict[str, object]:
+    notes = about.get("notes") or {}
+    if not isinstance(notes, dict):
+        raise BadInput(f"{file} has 'notes' = {_short(notes)} instead of an object. Ingest again.")
+    notes = dict(notes)
     if source.get("sha256"):
         notes["sha256"] = source["sha256"]
     if about.get("window"):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from likeness.captures.fields import items, matrix, number, pose, text
+from likeness.captures.fields import file_name, items, matrix, number, pose, text
 from likeness.captures.head_poses import OPENGL, camera_to_head, single, track_of
 from likeness.captures.native import save_picture
 from likeness.captures.picture_files import PictureFiles, picture_size
@@ -62,7 +62,7 @@ def read(path: Path, fps: float | None = None) -> Capture:
         for index, frame in enumerate(frames):
             where = f"{file}, frame {index}"
             picture = picture_file(folder, frame_name(frame, where), where)
-            mask = text(frame, "mask_path", where, None)
+            mask = file_name(frame, "mask_path", where, None)
             c2w = pose(matrix(frame, "transform_matrix", where), where, "'transform_matrix'")
             size = picture_size(picture)
             k, stated = stated_intrinsics(data, frame, size, where)

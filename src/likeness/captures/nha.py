@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from likeness.captures.fields import array, items, load_arrays, numbers
+from likeness.captures.fields import array, items, load_arrays, numbers, pose
 from likeness.captures.flame_params import (
     RIG,
     limited,
@@ -83,8 +83,7 @@ def _track(data: dict[str, Any], path: Path, folders: list[Path], size: tuple[in
     head = rigid_from_axis_angle(numbers_of["rotation"], numbers_of["translation"])
     ours = np.diag([-1.0, 1.0, -1.0, 1.0])
     ours[2, 3] = head[:, 2, 3].mean()
-    extrinsics = np.eye(4)
-    extrinsics[:3] = parameter(data, "RT", path, (3, 4))
+    extrinsics = pose(parameter(data, "RT", path, (3, 4)), path, "'RT'")
     camera_from_world = _OPENCV @ extrinsics @ np.linalg.inv(ours)
     intrinsics = _intrinsics(data, path, size)
     camera = Camera(
@@ -110,6 +109,8 @@ def _intrinsics(data: dict[str, Any], path: Path, size: tuple[int, int]) -> np.n
     """Pixels of the stored pictures. Its renderer measures the centre from the lower edge."""
     width, height = size
     tracked = parameter(data, "image_size", path, (2,))
+    if tracked.min() < 1:
+        raise BadInput(f"{path} has 'image_size' = {tracked.tolist()}. It must be above 0.")
     k = data.get("K")
     if k is not None and np.shape(k) == (3, 3):
         whole = array(k, path, "'K'", (3, 3)).copy()

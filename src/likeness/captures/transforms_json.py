@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from likeness.captures.fields import number, text
+from likeness.captures.fields import file_name, number
 from likeness.captures.head_poses import intrinsics_matrix
 from likeness.captures.picture_files import PICTURE_SUFFIXES, picture_size
 from likeness.core.capture import Capture
@@ -112,7 +112,7 @@ def one_size(paths: tuple[Path, ...], where: Path | str) -> tuple[int, int]:
 
 
 def frame_name(frame: Any, where: Path | str) -> str:
-    return text(frame, "file_path", where)
+    return file_name(frame, "file_path", where)
 
 
 def must_fit(track: Track, capture: Capture) -> None:

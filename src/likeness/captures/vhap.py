@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
-from likeness.captures.fields import items, load_arrays, matrix, number, pose, text
+from likeness.captures.fields import file_name, items, load_arrays, matrix, number, pose
 from likeness.captures.flame_params import (
     JOINTS,
     RIG,
@@ -93,8 +93,8 @@ def _frame(
     where = f"{file}, frame {index}"
     intrinsics, stated = stated_intrinsics(data, frame, (0, 0), where)
     c2w = pose(matrix(frame, "transform_matrix", where), where, "'transform_matrix'")
-    mask = text(frame, "fg_mask_path", where, None)
-    source = folder / text(frame, "flame_param_path", where)
+    mask = file_name(frame, "fg_mask_path", where, None)
+    source = folder / file_name(frame, "flame_param_path", where)
     return _Frame(
         picture_file(folder, frame_name(frame, where), where),
         None if mask is None else folder / mask,

@@ -1,8 +1,9 @@
 """Any video file, decoded frame by frame as frames are asked for."""
 
+import contextlib
 import logging
 import threading
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
 from fractions import Fraction
@@ -124,16 +125,16 @@ class VideoPictures:
             aspect = stream.sample_aspect_ratio
             transfer = _HDR_TRANSFERS.get(stream.codec_context.color_trc)
             pts, keys, timed = _packet_times(container, stream)
-        if not pts:
-            raise BadInput(
-                f"{self.path} has no video frames. Was the recording cut off? Export it again."
-            )
         self._by_time = timed and len(set(pts)) == len(pts)
         self._keys = sorted(keys)
         self._pts = sorted(pts)
         if self._by_time and self._keys:
             first = self._keys[0]  # before it nothing decodes
             self._pts = [t for t in self._pts if t >= first]
+        if not self._pts:
+            raise BadInput(
+                f"{self.path} has no video frames. Was the recording cut off? Export it again."
+            )
         self._check_end()
         self._set_times(rate)
         frame = self._frame(0)
@@ -150,8 +151,9 @@ class VideoPictures:
         """Drop frames at the end that a truncated file promises and cannot give."""
         promised = len(self._pts)
         if self._by_time and self._keys:
-            start = self._pts.index(self._keys[-1])
-            seen = {index for index, _ in self._decode_from(start)}
+            start = bisect_left(self._pts, self._keys[-1])  # a keyframe need not be shown itself
+            shown = start < len(self._pts)
+            seen = {index for index, _ in self._decode_from(start)} if shown else set()
             if start not in seen and len(self._keys) > 1:
                 self._pts = self._pts[:start]
                 self._keys.pop()
@@ -226,7 +228,8 @@ class VideoPictures:
                 yield from enumerate(_frames(container, stream))
                 return
             if start > 0:
-                container.seek(self._pts[start], stream=stream)
+                with contextlib.suppress(av.FFmpegError):  # a damaged index: then from the start
+                    container.seek(self._pts[start], stream=stream)
             # Frames shown before the keyframe may lean on a group that was skipped by seeking.
             whole_from = self._keys[max(0, bisect_right(self._keys, self._pts[start]) - 1)]
             number = {pts: index for index, pts in enumerate(self._pts) if pts >= whole_from}
