@@ -61,9 +61,9 @@ def _order(depth, features, opacity):
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def _pack(order, xy, conic, features, opacity, width, height, packed, reach):
-    """Splats in order, with what `_rows` and `_groups` need, and the box of pixels of each;
-    empty where it is not seen."""
+def _pack(order, xy, conic, features, opacity, width, height, packed, reach, tiles):
+    """Splats in order, with what `_rows` and `_groups` need, and the box of tiles of each, first
+    and last column and row; empty where it is not seen. `tiles` is how many those are."""
     channels = features.shape[1]
     for j in nb.prange(order.shape[0]):
         i = order[j]
@@ -74,14 +74,18 @@ def _pack(order, xy, conic, features, opacity, width, height, packed, reach):
         # pixel that the test of alpha would keep.
         level = f32(2.01) * np.log(f32(255) * o) + f32(0.01)
         rx, ry = np.sqrt(level * c / determinant), np.sqrt(level * a / determinant)
-        reach[j, 0], reach[j, 1], reach[j, 2], reach[j, 3] = 0, -1, 0, -1
+        reach[j, 0], reach[j, 1], reach[j, 2], reach[j, 3], tiles[j] = 0, -1, 0, -1, 0
         if not (np.isfinite(rx) and np.isfinite(ry) and determinant > f32(0)):
             continue
         # pixel centres within [x - rx, x + rx]
-        reach[j, 0] = max(0, int(np.ceil(max(x - rx, f32(-1)) - f32(0.5))))
-        reach[j, 1] = min(width - 1, int(np.floor(min(x + rx, f32(width + 1)) - f32(0.5))))
-        reach[j, 2] = max(0, int(np.ceil(max(y - ry, f32(-1)) - f32(0.5))))
-        reach[j, 3] = min(height - 1, int(np.floor(min(y + ry, f32(height + 1)) - f32(0.5))))
+        first = max(0, int(np.ceil(max(x - rx, f32(-1)) - f32(0.5))))
+        last = min(width - 1, int(np.floor(min(x + rx, f32(width + 1)) - f32(0.5))))
+        top = max(0, int(np.ceil(max(y - ry, f32(-1)) - f32(0.5))))
+        bottom = min(height - 1, int(np.floor(min(y + ry, f32(height + 1)) - f32(0.5))))
+        if first <= last and top <= bottom:
+            reach[j, 0], reach[j, 1] = first // TILE, last // TILE
+            reach[j, 2], reach[j, 3] = top // TILE, bottom // TILE
+            tiles[j] = (reach[j, 1] - reach[j, 0] + 1) * (reach[j, 3] - reach[j, 2] + 1)
         packed[j, 0], packed[j, 1], packed[j, 5] = x, y, o
         packed[j, 2], packed[j, 3], packed[j, 4] = a, b, c
         packed[j, 6], packed[j, 7] = ry * b / a, b / c
@@ -90,22 +94,15 @@ def _pack(order, xy, conic, features, opacity, width, height, packed, reach):
             packed[j, _HEAD + k] = features[i, k]
 
 
-@njit(cache=True, error_model="numpy")
-def _count(reach, columns, slot, starts):
-    """Where each splat's own entries begin, and each tile's list; returns the number of pairs."""
-    total = 0
-    for j in range(reach.shape[0]):
-        slot[j] = total
-        if reach[j, 0] > reach[j, 1]:
-            continue
-        for ty in range(reach[j, 2] // TILE, reach[j, 3] // TILE + 1):
-            for tx in range(reach[j, 0] // TILE, reach[j, 1] // TILE + 1):
-                starts[ty * columns + tx + 1] += 1
-                total += 1
-    slot[reach.shape[0]] = total
-    for tile in range(starts.shape[0] - 1):
-        starts[tile + 1] += starts[tile]
-    return total
+@njit(parallel=True, cache=True, error_model="numpy")
+def _count(reach, columns, rows, strips, sizes):
+    """How many splats each tile has; every worker looks after some rows of tiles."""
+    for strip in nb.prange(strips):
+        first, end = strip * rows // strips, (strip + 1) * rows // strips
+        for j in range(reach.shape[0]):
+            for ty in range(max(reach[j, 2], first), min(reach[j, 3] + 1, end)):
+                for tx in range(reach[j, 0], reach[j, 1] + 1):
+                    sizes[ty * columns + tx] += 1
 
 
 @njit(cache=True, error_model="numpy")
@@ -135,21 +132,21 @@ def _radix(keys, values):
     return values
 
 
-@njit(cache=True, error_model="numpy")
-def _deal(reach, slot, columns, starts, cursor, lists, slots):
-    """Fill the tiles' lists in depth order; `slots` says where a pair's sums go."""
-    for k in range(reach.shape[0]):
-        at = slot[k]
-        if reach[k, 0] > reach[k, 1]:
-            continue
-        for ty in range(reach[k, 2] // TILE, reach[k, 3] // TILE + 1):
-            for tx in range(reach[k, 0] // TILE, reach[k, 1] // TILE + 1):
-                tile = ty * columns + tx
-                to = starts[tile] + cursor[tile]
-                cursor[tile] += 1
-                lists[to] = k
-                slots[to] = at
-                at += 1
+@njit(parallel=True, cache=True, error_model="numpy")
+def _deal(reach, slot, columns, rows, strips, cursor, lists, slots):
+    """Fill the tiles' lists in depth order; `slots` says where a pair's sums go. `cursor` begins
+    as where each list does."""
+    for strip in nb.prange(strips):
+        first, end = strip * rows // strips, (strip + 1) * rows // strips
+        for j in range(reach.shape[0]):
+            wide = reach[j, 1] + 1 - reach[j, 0]
+            for ty in range(max(reach[j, 2], first), min(reach[j, 3] + 1, end)):
+                at = slot[j] + (ty - reach[j, 2]) * wide
+                for tx in range(reach[j, 0], reach[j, 1] + 1):
+                    to = cursor[ty * columns + tx]
+                    cursor[ty * columns + tx] = to + 1
+                    lists[to] = j
+                    slots[to] = at + tx - reach[j, 0]
 
 
 @njit(inline="always", error_model="numpy", fastmath=_FAST)
@@ -347,19 +344,24 @@ class _Rasterise(torch.autograd.Function):
     def forward(ctx, xy, depth, conic, features, opacity, width, height):
         given = [x.detach().contiguous() for x in (xy, depth, conic, features, opacity)]
         count, channels = features.shape
-        tiles = -(-width // TILE) * -(-height // TILE)
+        columns, rows = -(-width // TILE), -(-height // TILE)
         xy_, depth_, conic_, features_, opacity_ = (x.numpy() for x in given)
         order = _order(depth_, features_, opacity_)
         kept = order.shape[0]
         packed = torch.empty(kept, -(-(_HEAD + channels) // _LINE) * _LINE).numpy()
-        reach, slot = np.empty((kept, 4), np.int32), np.empty(kept + 1, np.int64)
-        _pack(order, xy_, conic_, features_, opacity_, width, height, packed, reach)
-        columns, starts = -(-width // TILE), np.zeros(tiles + 1, np.int64)
-        total = _count(reach, columns, slot, starts)
-        lists, slots = np.empty(total, np.int32), np.empty(total, np.int64)
-        _deal(reach, slot, columns, starts, np.zeros(tiles, np.int64), lists, slots)
+        reach, slot = np.empty((kept, 4), np.int32), np.zeros(kept + 1, np.int64)
+        _pack(
+            order, xy_, conic_, features_, opacity_, width, height, packed, reach, slot[1:]
+        )  # fmt: skip
+        np.cumsum(slot, out=slot)
+        strips = min(rows, nb.get_num_threads())
+        starts = np.zeros(rows * columns + 1, np.int64)
+        _count(reach, columns, rows, strips, starts[1:])
+        np.cumsum(starts, out=starts)
+        lists, slots = np.empty(slot[-1], np.int32), np.empty(slot[-1], np.int64)
+        _deal(reach, slot, columns, rows, strips, starts[:-1].copy(), lists, slots)
         picture, light = xy.new_empty(channels, height, width), xy.new_empty(height, width)
-        workers = max(1, min(64, tiles))
+        workers = max(1, min(64, rows * columns))
         _forward(
             packed, starts, lists, width, height, channels, picture.numpy(),
             light.numpy(), workers,

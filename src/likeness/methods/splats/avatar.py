@@ -266,16 +266,11 @@ class SplatAvatar(nn.Module):
     def _drawn(self, atlas: Tensor, channels: int) -> Tensor:
         return draw_cells(atlas.view(-1, channels), self.cells, self.cell_weights)
 
-    def draw(
-        self, camera: Camera, posed: Posed, depth: bool = False
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Colour (and depth, when asked for), alpha, and the splats' places on screen."""
+    def draw(self, camera: Camera, posed: Posed) -> tuple[Tensor, Tensor, Tensor]:
+        """Colour, alpha, and the splats' places on screen."""
         projected = project_splats(posed.means, posed.rotation, posed.scale, camera)
-        features = posed.colour
-        if depth:
-            features = torch.cat([features, to_camera(camera, posed.means)[:, 2:]], -1)
         picture, alpha = rasterise_splats(
-            projected, features, posed.opacity, camera.width, camera.height
+            projected, posed.colour, posed.opacity, camera.width, camera.height
         )
         return picture, alpha, projected.xy
 
@@ -337,9 +332,15 @@ class SplatAvatar(nn.Module):
 
     def drawn(self, camera: Camera, expression: Expression) -> Picture:
         """The same for one view, with gradients."""
+        picture, alpha, _ = self.draw(camera, self._seen(expression, eye_of(camera)))
+        return Picture(picture.clamp(0, 1), alpha)
+
+    @torch.no_grad()
+    def depth(self, camera: Camera, expression: Expression) -> Float[Tensor, "H W"]:
+        """Metres along the view axis, blended as colours are; 0 where nothing is."""
         posed = self._seen(expression, eye_of(camera))
-        picture, alpha, _ = self.draw(camera, posed, depth=True)
-        return Picture(picture[..., :3].clamp(0, 1), alpha, picture[..., 3])
+        along = to_camera(camera, posed.means)[:, 2:]
+        return self.draw(camera, replace(posed, colour=along))[0][..., 0]
 
     def _seen(self, expression: Expression, eye: Tensor | None = None) -> Posed:
         """Posed for a moment that was not refined: with the correction that features predict."""
@@ -353,12 +354,7 @@ class SplatAvatar(nn.Module):
             self.render(camera if single else take(camera, i), take(expression, i))
             for i in range(count)
         ]
-        depths = [v.depth for v in views if v.depth is not None]
-        return Picture(
-            torch.stack([v.rgb for v in views]),
-            torch.stack([v.alpha for v in views]),
-            torch.stack(depths),
-        )
+        return Picture(torch.stack([v.rgb for v in views]), torch.stack([v.alpha for v in views]))
 
     @torch.no_grad()
     def splats(self, expression: Expression) -> Splats:
