@@ -28,13 +28,14 @@ from likeness.trackers.torso import carried_along, screen_motion
 
 _log = logging.getLogger(__name__)
 _POINTS = 3000
+_BODY = ("clothes", "neck", "ears")  # a collar bends with what comes out of it
 _LOOKS = 48  # training frames that colours are learned from
 _FIELDS = 150  # training frames that fields are learned from
 _SPACING = 1 / 7  # of the picture's width, between the nodes of a field
 _SMOOTHEST = 20  # smooth patterns of displacement a field is made of
 _STIFF = 0.3  # how unwilling a field is to bend
 _HOLD = 0.02  # pull of a frame's weights to what training frames do on average
-_LEAST_MOVE = 0.04  # pixels at 256 that a mode must move the clothes by to count
+_LEAST_MOVE = 0.02  # pixels at 256 that a mode must move the clothes by to count
 _FARTHEST = 8.0  # standard deviations: modes are smooth, and later frames may go on a long way
 _GRID = 24  # places along a side of the picture at which modes are handed on
 
@@ -139,7 +140,8 @@ def clothes_of(capture: Capture, track: Track, reference: int) -> Clothes | None
         return None
     size = track.cameras.width
     reach = max(3, size // 64) | 1
-    near = cv2.dilate((regions == REGION["clothes"]).astype(np.uint8), np.ones((reach, reach)))
+    body = np.isin(regions, [REGION[name] for name in _BODY]).astype(np.uint8)
+    near = cv2.dilate(body, np.ones((reach, reach)))
     rows, columns = np.nonzero(near)
     step = max(1, len(rows) // _POINTS)
     points = np.stack([columns[::step], rows[::step]], -1) + 0.5
@@ -198,7 +200,7 @@ def colours_of(
         value, _, inside = Brightness(capture[index].rgb8, 0.8 * loose.clothes.size / 256).at(at)
         regions = track.maps.regions(index) if track.maps is not None else None
         if regions is not None:  # a face or a hand in front says nothing about clothes
-            hidden = np.isin(regions, [REGION[n] for n in ("skin", "hair", "lips", "ears")])
+            hidden = np.isin(regions, [REGION[n] for n in ("skin", "hair", "lips")])
             inside = inside * (1 - looked_up(hidden.astype(np.float32), at))
         values.append(value)
         seen.append(inside)
