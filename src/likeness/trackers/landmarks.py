@@ -34,6 +34,7 @@ from likeness.trackers.regions import OVAL
 from likeness.trackers.solve import Evidence, Priors, Solution, residual_of, solve, start
 from likeness.trackers.steady import steadied, steadied_rotations
 from likeness.trackers.torso import shoulder_motion, world_from_torso
+from likeness.trackers.torso_mask import torso_mask
 
 _log = logging.getLogger(__name__)
 _FACE = 150.0  # pixels; residuals are counted as if the face were this wide
@@ -91,7 +92,11 @@ class Landmarks:
         head = filled(head, found.confidence)
         camera, world_from_head = into_world(camera, head, found.confidence)
         middle = int(rest_frame(world_from_head, train))
-        motion = shoulder_motion(capture, maps, middle, found.confidence, swaying)
+        alpha = maps.alpha(middle)
+        assert alpha is not None  # `_maps` drew it
+        points = found.points[middle, :, :2]
+        torso, _ = torso_mask(capture[middle].rgb8, alpha >= 128, points)
+        motion = shoulder_motion(capture, torso, middle, found.confidence, swaying)
         expressions = expressions_of(rig, solution, personal, world_from_head, found.confidence)
         expressions = replace(
             expressions,

@@ -27,6 +27,7 @@ from likeness.trackers.align import Brightness, align, typical
 from likeness.trackers.landmarks import Landmarks, rest_frame
 from likeness.trackers.normal_equations import placed
 from likeness.trackers.torso import on_screen, screen_motion, world_from_torso
+from likeness.trackers.torso_mask import enough, torso_at
 from likeness.trackers.torso_modes import torso_modes
 
 _log = logging.getLogger(__name__)
@@ -255,14 +256,12 @@ def _placed(
 def shoulders(capture: Capture, track: Track, train: list[int]) -> Track:
     """The torso's motion again, against the typical picture of the shoulders."""
     torso = track.expressions.world_from_torso
-    if torso is None or track.maps is None:
-        return track
     reference = rest_frame(track.expressions.world_from_head, train)
-    regions = track.maps.regions(reference)
-    if regions is None or (regions == REGION["clothes"]).mean() < 0.04:
+    shown = torso_at(capture, track, reference)
+    if torso is None or shown is None or not enough(shown[0]):
         return track
     size = track.cameras.width
-    rows, columns = np.nonzero(regions == REGION["clothes"])
+    rows, columns = np.nonzero(shown[0])
     step = max(1, len(rows) // _POINTS)
     points = np.stack([columns[::step], rows[::step]], -1) + 0.5
     camera, rest = take(track.cameras, reference), track.expressions.world_from_head[reference]

@@ -10,24 +10,23 @@ from likeness.core.camera import Camera
 from likeness.core.capture import Capture
 from likeness.core.geometry import axis_angle_to_matrix, invert_rigid, rigid
 from likeness.core.progress import counted
-from likeness.core.regions import REGION
-from likeness.core.track import Maps
 from likeness.trackers.camera_motion import steadied
+from likeness.trackers.torso_mask import Mask, enough
 
 _SIZE = 192  # pixels along a side that alignment works on
-_LEAST = 0.04  # share of the picture that shoulders must cover
 
 
 def shoulder_motion(
     capture: Capture,
-    maps: Maps,
+    torso: Mask,
     reference: int,
     seen: Float[np.ndarray, " T"],
     swaying: Float[np.ndarray, "T 4"],
 ) -> Float[np.ndarray, "T 4"]:
     """Per frame turn (radians, clockwise on screen), shift (x, y, in picture widths) and growth
     (0: none) of the shoulders since the reference frame, about the middle of the lower edge, as
-    the first frame's camera would see them. `swaying` is the camera's own motion.
+    the first frame's camera would see them. `torso` is where they are in the reference frame,
+    `swaying` the camera's own motion.
 
     Zero throughout where shoulders cannot be seen. Frames that fail to align keep the last motion.
     """
@@ -36,8 +35,8 @@ def shoulder_motion(
         return _grey(steadied(capture[index].rgb8, swaying[index]))
 
     motion = np.zeros((len(capture), 4))
-    template, mask = picture(reference), _shoulders(maps, reference)
-    if mask is None or mask.mean() < _LEAST:
+    template, mask = picture(reference), _widened(torso)
+    if not enough(mask):
         return motion
     for way in (1, -1):
         warp = np.eye(2, 3, dtype=np.float32)
@@ -54,12 +53,8 @@ def _grey(picture: UInt8[np.ndarray, "H W 3"]) -> np.ndarray:
     return cv2.GaussianBlur(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), (0, 0), 1.0)
 
 
-def _shoulders(maps: Maps, index: int) -> np.ndarray | None:
-    regions = maps.regions(index)
-    if regions is None:
-        return None
-    clothes = (regions == REGION["clothes"]).astype(np.uint8)
-    small = cv2.resize(clothes, (_SIZE, _SIZE), interpolation=cv2.INTER_NEAREST)
+def _widened(mask: Mask) -> np.ndarray:
+    small = cv2.resize(mask.astype(np.uint8), (_SIZE, _SIZE), interpolation=cv2.INTER_NEAREST)
     return cv2.dilate(small, np.ones((5, 5), np.uint8))
 
 

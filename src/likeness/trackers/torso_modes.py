@@ -20,22 +20,21 @@ from likeness.core.batching import take
 from likeness.core.camera import far_away
 from likeness.core.capture import Capture
 from likeness.core.progress import counted
-from likeness.core.regions import REGION
 from likeness.core.track import Track
 from likeness.trackers.align import Brightness, align, typical
 from likeness.trackers.camera_motion import looked_up
 from likeness.trackers.torso import carried_along, screen_motion
+from likeness.trackers.torso_mask import enough, torso_at
 
 _log = logging.getLogger(__name__)
 _POINTS = 3000
-_BODY = ("clothes", "neck", "ears")  # a collar bends with what comes out of it
 _LOOKS = 48  # training frames that colours are learned from
 _FIELDS = 150  # training frames that fields are learned from
 _SPACING = 1 / 7  # of the picture's width, between the nodes of a field
 _SMOOTHEST = 20  # smooth patterns of displacement a field is made of
 _STIFF = 0.3  # how unwilling a field is to bend
 _HOLD = 0.02  # pull of a frame's weights to what training frames do on average
-_LEAST_MOVE = 0.02  # pixels at 256 that a mode must move the clothes by to count
+_LEAST_MOVE = 0.04  # pixels at 256 that a mode must move the clothes by to count
 _FARTHEST = 8.0  # standard deviations: modes are smooth, and later frames may go on a long way
 _GRID = 24  # places along a side of the picture at which modes are handed on
 
@@ -134,14 +133,12 @@ def spread(frames: list[int], most: int) -> list[int]:
 
 
 def clothes_of(capture: Capture, track: Track, reference: int) -> Clothes | None:
-    torso, maps = track.expressions.world_from_torso, track.maps
-    regions = maps.regions(reference) if maps is not None else None
-    if torso is None or regions is None or (regions == REGION["clothes"]).mean() < 0.04:
+    torso, shown = track.expressions.world_from_torso, torso_at(capture, track, reference)
+    if torso is None or shown is None or not enough(shown[0]):
         return None
     size = track.cameras.width
     reach = max(3, size // 64) | 1
-    body = np.isin(regions, [REGION[name] for name in _BODY]).astype(np.uint8)
-    near = cv2.dilate(body, np.ones((reach, reach)))
+    near = cv2.dilate(shown[0].astype(np.uint8), np.ones((reach, reach)))
     rows, columns = np.nonzero(near)
     step = max(1, len(rows) // _POINTS)
     points = np.stack([columns[::step], rows[::step]], -1) + 0.5
@@ -198,10 +195,9 @@ def colours_of(
     for index in looks:
         at, _ = loose.place(index)(bends[index])
         value, _, inside = Brightness(capture[index].rgb8, 0.8 * loose.clothes.size / 256).at(at)
-        regions = track.maps.regions(index) if track.maps is not None else None
-        if regions is not None:  # a face or a hand in front says nothing about clothes
-            hidden = np.isin(regions, [REGION[n] for n in ("skin", "hair", "lips")])
-            inside = inside * (1 - looked_up(hidden.astype(np.float32), at))
+        shown = torso_at(capture, track, index)
+        if shown is not None:  # a face or a hand in front says nothing about clothes
+            inside = inside * (1 - looked_up(shown[1].astype(np.float32), at))
         values.append(value)
         seen.append(inside)
     return typical(np.stack(values), np.stack(seen))
