@@ -5,6 +5,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from likeness.core.regions import REGION
+from likeness.trackers.places import places
+from likeness.trackers.tones import Share, alike, colours, fit_of, share_of, skin_shares
 
 # Rings of the 478-point mesh, in order around each part.
 OVAL = (
@@ -23,7 +25,12 @@ LEFT_BROW = (276, 283, 282, 295, 285, 336, 296, 334, 293, 300)
 RIGHT_BROW = (46, 53, 52, 65, 55, 107, 66, 105, 63, 70)
 LEFT_IRIS = (474, 475, 476, 477)
 RIGHT_IRIS = (469, 470, 471, 472)
-JAW = OVAL[8:29]  # from the subject's left ear along the jaw to the right ear
+
+_TRUST = 0.6  # in colours: neighbours' say the same thing twice
+_FACE = 4.0  # log odds of skin inside the oval, besides its place: fringes must be plain to see
+_BALD = 0.87  # of the pixels above a face have its own colours where no hair is
+_RARE = {"skin": 6e-6, "hair": 3e-5, "clothes": 1e-4}
+"""Shares of colours not seen in a part: much of the clothes is out of the picture."""
 
 
 def draw_regions(
@@ -33,17 +40,104 @@ def draw_regions(
 ) -> UInt8[np.ndarray, "H W"]:
     """`core.regions` labels. Without a face the person is clothes, for want of knowing better."""
     person = alpha >= 128
-    regions = np.where(person, REGION["clothes"], REGION["background"]).astype(np.uint8)
+    regions = person * np.uint8(REGION["clothes"])  # the background is 0
     if points is None or not np.isfinite(points).all():
         return regions
     xy = points[:, :2]
-    _outer_parts(regions, picture, person, xy)
-    _fill(regions, xy, OVAL, "skin")
+    features = np.zeros_like(regions)
     for ring, name in (
         (LEFT_BROW, "brows"), (RIGHT_BROW, "brows"), (LEFT_EYE, "eyes"), (RIGHT_EYE, "eyes"),
         (OUTER_LIPS, "lips"), (INNER_LIPS, "mouth"),
     ):  # fmt: skip
-        _fill(regions, xy, ring, name)
+        _fill(features, xy, ring, REGION[name])
+    _irises(features, xy)
+    _teeth(features, picture)
+    here, corner = _around(person)
+    if person.any():
+        parts = _parts(picture[here], person[here], features[here] == 0, xy - corner)
+        regions[here] = parts * person[here]
+    return np.where(features > 0, features, regions)
+
+
+def _around(part: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
+    """The box around a part, and its corner."""
+    x, y, width, height = cv2.boundingRect(part.view(np.uint8))
+    return (slice(y, y + height), slice(x, x + width)), np.array([x, y])
+
+
+def _at(point: np.ndarray) -> tuple[int, int]:
+    return int(point[0] * 16 - 8), int(point[1] * 16 - 8)
+
+
+def _fill(regions: np.ndarray, xy: np.ndarray, ring: tuple[int, ...], label: int) -> None:
+    polygon = np.round(xy[list(ring)] * 16 - 8).astype(np.int32)
+    cv2.fillPoly(regions, [polygon[:, None]], (label,), cv2.LINE_8, 4)
+
+
+def _parts(
+    picture: np.ndarray, person: np.ndarray, plain: np.ndarray, xy: np.ndarray
+) -> UInt8[np.ndarray, "H W"]:
+    """Skin, hair, ears, neck and clothes: what is likely at a place and has its colours."""
+    oval = np.zeros(person.shape, np.uint8)
+    _fill(oval, xy, OVAL, 1)
+    face = oval.view(bool)
+    at = places(xy, OVAL, *person.shape)
+    steps = colours(picture)
+    seen = picture[face & plain & (at.down < at.mouth - 0.1)]  # above beards
+    skins = skin_shares(seen)
+    hair = share_of(steps[person & (at.down < at.eyes) & (at.out > 0.1)])
+    if hair is not None and skins[0] is not None and alike(hair, skins[0]) > _BALD:
+        hair = None
+    clothes = share_of(steps[person & (at.down > at.chin + 0.2) & (at.out > 0.2)])
+    odds = at.odds + _fits(skins, hair, clothes, steps, at.down > at.eyes)
+    odds[..., 0] += _FACE * face
+    reach = 1 + 2 * max(1, round(at.height / 60))
+    odds = cv2.blur(odds, (reach, reach))
+    is_skin = (odds[..., 0] > odds[..., 1]) & (odds[..., 0] > 0) & person
+    is_skin = _joined(is_skin, face & person)
+    is_hair = (odds[..., 1] > 0) & ~is_skin & person
+    is_hair = _joined(is_hair, is_hair & (at.down < at.mouth))
+    regions = np.full(person.shape, REGION["clothes"], np.uint8)
+    regions[is_hair] = REGION["hair"]
+    regions[is_skin] = REGION["skin"]
+    is_skin &= ~face
+    under = at.down > at.mouth + 0.05
+    beside = ~under & (at.down > 0.5 * (at.brows + at.eyes))
+    thick = np.ones((reach, reach), np.uint8)
+    for name, where in (("neck", under), ("ears", beside)):
+        part = (is_skin & where).view(np.uint8)
+        part = cv2.morphologyEx(part, cv2.MORPH_OPEN, thick)  # slivers are jaws and cheeks
+        regions[part > 0] = REGION[name]
+    return regions
+
+
+def _fits(
+    skins: tuple[Share | None, Share | None],
+    hair: Share | None,
+    clothes: Share | None,
+    steps: np.ndarray,
+    low: np.ndarray,
+) -> Float[np.ndarray, "H W 2"]:
+    """How much better colours fit skin (of the second kind where `low`) and hair than clothes."""
+    against = fit_of(clothes, _RARE["clothes"])
+    both = [fit_of(skin, _RARE["skin"]) - against for skin in skins]
+    other = fit_of(hair, _RARE["hair"]) - against
+    table = _TRUST * np.stack([np.concatenate(both), np.tile(other, 2)], -1)
+    pairs = table.view(np.complex64)[:, 0]  # so that one look finds both
+    found = pairs.take(steps + low * np.int32(len(against)))
+    return found.view(np.float32).reshape(*steps.shape, 2)
+
+
+def _joined(part: np.ndarray, to: np.ndarray) -> np.ndarray:
+    """The pieces of a part that reach somewhere."""
+    count, found = cv2.connectedComponents(part.view(np.uint8), connectivity=4)
+    pieces, keep = np.asarray(found, np.int32), np.zeros(count, bool)
+    keep[pieces[to & part]] = True
+    keep[0] = False
+    return keep[pieces]
+
+
+def _irises(regions: np.ndarray, xy: np.ndarray) -> None:
     eyes = regions == REGION["eyes"]
     for ring in (LEFT_IRIS, RIGHT_IRIS):
         centre = xy[list(ring)].mean(0)
@@ -51,57 +145,14 @@ def draw_regions(
         disc = np.zeros_like(regions)
         cv2.circle(disc, _at(centre), int(radius * 16), (1,), -1, cv2.LINE_8, 4)
         regions[(disc > 0) & eyes] = REGION["irises"]
-    _teeth(regions, picture)
-    return regions
-
-
-def _at(point: np.ndarray) -> tuple[int, int]:
-    return int(point[0] * 16 - 8), int(point[1] * 16 - 8)
-
-
-def _fill(regions: np.ndarray, xy: np.ndarray, ring: tuple[int, ...], name: str) -> None:
-    polygon = np.round(xy[list(ring)] * 16 - 8).astype(np.int32)
-    cv2.fillPoly(regions, [polygon[:, None]], (REGION[name],), cv2.LINE_8, 4)
-
-
-def _outer_parts(
-    regions: np.ndarray, picture: np.ndarray, person: np.ndarray, xy: np.ndarray
-) -> None:
-    """Hair and ears beside and above the face, neck below it, by place and by colour."""
-    height, width = regions.shape
-    rows, columns = np.mgrid[0:height, 0:width]
-    jaw = xy[list(JAW)]
-    order = np.argsort(jaw[:, 0])
-    jaw_height = np.interp(columns[0], jaw[order, 0], jaw[order, 1])
-    above = person & (rows < jaw_height[None] - 0.02 * height)
-    face_width = float(np.ptp(xy[list(OVAL), 0]))
-    centre = xy[list(OVAL), 0].mean()
-    beside = np.abs(columns - centre) < 0.95 * face_width
-    regions[above & beside] = REGION["hair"]
-    skin = xy[[50, 280, 205, 425, 151, 9]].round().astype(int)
-    skin = skin[
-        (skin[:, 0] >= 0) & (skin[:, 0] < width) & (skin[:, 1] >= 0) & (skin[:, 1] < height)
-    ]
-    if len(skin) == 0:
-        return
-    lab = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB).astype(np.float32)
-    tone = np.median(lab[skin[:, 1], skin[:, 0]], 0)
-    away = np.abs(lab - tone)
-    like_skin = (away[..., 1:].max(-1) < 14) & (away[..., 0] < 75)
-    bottom = float(xy[152, 1])
-    eye, mouth = float(xy[[33, 263], 1].mean()), float(xy[[61, 291], 1].mean())
-    ear_rows = (rows > eye - 0.1 * face_width) & (rows < mouth + 0.05 * face_width)
-    regions[above & beside & like_skin & ear_rows] = REGION["ears"]
-    below = person & ~above & (rows < bottom + 0.55 * face_width)
-    inside = np.abs(columns - xy[152, 0]) < 0.5 * face_width
-    regions[below & inside & like_skin] = REGION["neck"]
 
 
 def _teeth(regions: np.ndarray, picture: np.ndarray) -> None:
     """Bright, colourless pixels inside the mouth."""
-    mouth = regions == REGION["mouth"]
+    here, _ = _around(regions == REGION["mouth"])
+    mouth = regions[here] == REGION["mouth"]
     if mouth.sum() < 6:
         return
-    hsv = cv2.cvtColor(picture, cv2.COLOR_RGB2HSV)
+    hsv = cv2.cvtColor(picture[here], cv2.COLOR_RGB2HSV)
     bright = (hsv[..., 1] < 110) & (hsv[..., 2] > max(70, 0.6 * float(hsv[..., 2][mouth].max())))
-    regions[mouth & bright] = REGION["teeth"]
+    regions[here][mouth & bright] = REGION["teeth"]
