@@ -1,12 +1,13 @@
 """How MediaPipe's face mesh errs on synthetic people: remakes `trackers/habits.npz`.
 
 Many people are drawn, each a few times, in performances with more head turns and more single
-shapes added by lot; the differences between where the mesh finds the landmarks and where clay has
-them are regressed on who the person is, what they do and how they are seen. What is left is
-split into what stays with a person and what comes with a frame, each by principal components.
-Every picture counts mirrored as well. Seeds 0 to 99 are never looked at: trackers are judged there.
+shapes added by lot; the differences between where the mesh finds the landmarks and where the
+solver's linear model of clay has them are regressed on who the person is, what they do and how they
+are seen. What is left is split into what stays with a person and what comes with a frame, each by
+principal components. Every picture counts mirrored as well. Seeds 0 to 99 are never looked at:
+trackers are judged there.
 
-Run: python benchmarks/face_habits.py look --out LOOKS.npz --first 110 --people 160
+Run: python benchmarks/face_habits.py look --out LOOKS.npz --first 110 --people 320
      python benchmarks/face_habits.py learn --looks LOOKS.npz
      python benchmarks/face_habits.py judge --looks LOOKS.npz
 """
@@ -22,13 +23,12 @@ from likeness.captures.synthetic import film
 from likeness.captures.synthetic.film import Film
 from likeness.core.batching import take
 from likeness.core.geometry import axis_angle_to_matrix
-from likeness.core.rig import embed
 from likeness.rigs.clay import clay
 from likeness.rigs.clay.measures import measures
 from likeness.rigs.clay.shapes import ARKIT
 from likeness.trackers.habits import layout_mark
 from likeness.trackers.mesh_points import FaceMesh
-from likeness.trackers.point_model import view_terms
+from likeness.trackers.point_model import point_model, view_terms
 
 HOME = Path("src/likeness/trackers/habits.npz")
 FIRST = 110
@@ -49,7 +49,8 @@ _FLOOR = 0.0008  # metres: no landmark is trusted beyond this
 
 @dataclass(frozen=True, eq=False)
 class Looks:
-    """Pictures looked at: landmarks found and true (metres, in the head), and all about them."""
+    """Pictures looked at: landmarks found and those of the solver's linear model (metres, in the
+    head), and all about them."""
 
     seed: np.ndarray  # N
     points: np.ndarray  # N 478 2
@@ -69,17 +70,16 @@ class Looks:
         return Looks(**parts)
 
 
-def look(out: Path, first: int = FIRST, people: int = 160, each: int = 5, size: int = 256) -> None:
+def look(out: Path, first: int = FIRST, people: int = 320, each: int = 5, size: int = 256) -> None:
     """Draw people and note where the mesh has its points."""
     torch.set_num_threads(1)
     rows: list[tuple] = []
     lens = np.eye(3)
-    layout = clay().landmarks("mediapipe478")
+    model = point_model(clay())
     with FaceMesh() as mesh:
         for seed in range(first, first + people):
             pictures, identity = _posing(seed, each, size)
-            still = replace(pictures.expressions, world_from_head=torch.eye(4).repeat(each, 1, 1))
-            heads = embed(clay().pose(identity, still), layout).numpy()
+            heads = model.at(identity.directions, pictures.expressions.coefficients).numpy()
             poses = pictures.cameras.camera_from_world @ pictures.expressions.world_from_head
             lens = pictures.cameras.intrinsics[0].numpy()
             for k in range(each):

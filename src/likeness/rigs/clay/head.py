@@ -1,5 +1,6 @@
 """Assembly: control mesh and parts, made smooth, into one linear rig in metres."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from likeness.core.regions import REGION
-from likeness.core.rig import Embedding
+from likeness.core.rig import Embedding, Identity
 from likeness.rigs.clay import atlas, identity
 from likeness.rigs.clay.control import EYE_CENTRE, Control, control
 from likeness.rigs.clay.landmarks import classic68, mediapipe478
@@ -43,10 +44,9 @@ def clay() -> LinearRig:
     uv, uv_faces = _uv(mesh, smooth, parts)
     directions = np.stack([identity.displaced(n, points) for n in identity.DIRECTIONS])
     directions = _rigid_eyes(directions, ranges)
-    rest = torch.from_numpy(points / 1000).float()
-    return LinearRig(
+    measured = LinearRig(
         name="clay",
-        template=rest,
+        template=torch.from_numpy(points / 1000).float(),
         triangles=torch.from_numpy(faces.astype(np.int64)),
         uv=torch.from_numpy(uv).float(),
         uv_triangles=torch.from_numpy(uv_faces.astype(np.int64)),
@@ -63,8 +63,25 @@ def clay() -> LinearRig:
         layouts=_layouts(mesh, smooth, faces, points, ranges),
         mirror=torch.from_numpy(mirror),
         parts={name: _mask(where, len(points)) for name, where in ranges.items()},
-        lids=lids(mesh, smooth, points, shapes, (ranges["left_eye"], ranges["right_eye"])),
     )
+    return _neutral(_with_lids(measured, mesh, smooth), mesh, smooth)
+
+
+def _neutral(measured: LinearRig, mesh: Control, smooth: Smooth) -> LinearRig:
+    """The head at rest, from the one whose parts and shapes were made around the measured face."""
+    weights = [identity.NEUTRAL.get(name, 0.0) for name in measured.identity_names]
+    usual = measured.baked(Identity(measured.name, torch.tensor(weights)))
+    own = (usual.template, usual.shape_basis, usual.joint_positions)
+    names = ("template", "shape_basis", "joint_positions")
+    return _with_lids(replace(measured, **dict(zip(names, own))), mesh, smooth)
+
+
+def _with_lids(rig: LinearRig, mesh: Control, smooth: Smooth) -> LinearRig:
+    balls = [torch.nonzero(rig.parts[name])[:, 0].numpy() for name in JOINTS[2:]]
+    points, shapes, joints = (
+        1000 * t.double().numpy() for t in (rig.template, rig.shape_basis, rig.joint_positions)
+    )
+    return replace(rig, lids=lids(mesh, smooth, points, shapes, np.stack(balls), joints[2:]))
 
 
 def _mask(where: slice, count: int) -> Tensor:

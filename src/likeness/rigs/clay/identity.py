@@ -104,6 +104,24 @@ DIRECTIONS: dict[str, Field] = {
     "nape": _move((0, -95, -135), (70, 60, 50), (0, 0, -4)),
 }
 
+# How the head at rest differs from the measured landmarks with their published corrections of
+# depth: with wider cheeks and a smaller lower face MediaPipe's mesh meets synthetic people better,
+# and its layout is nearer to the mean face. Made with `benchmarks/clay_landmarks.py`.
+NEUTRAL = {
+    "forehead_slope": 0.3,
+    "temple_width": 0.4,
+    "brow_ridge": 0.3,
+    "cheekbone_out": 0.45,
+    "jaw_width": 0.45,
+    "chin_down": -0.35,
+    "chin_forward": -0.15,
+    "under_chin": 0.6,
+    "nose_length": -0.3,
+    "nose_bridge_width": -0.35,
+    "nose_bridge_height": -0.3,
+    "mouth_protrusion": -0.65,
+}
+
 
 def displaced(name: str, points: Float[np.ndarray, "N 3"]) -> Float[np.ndarray, "N 3"]:
     """What one standard deviation of a direction does to points."""

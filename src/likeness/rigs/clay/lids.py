@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from likeness.rigs.clay.control import EYE_CENTRE, EYE_RADIUS, Control
+from likeness.rigs.clay.control import EYE_RADIUS, Control
 from likeness.rigs.clay.shapes import ARKIT, lid_followers, seam_weights
 from likeness.rigs.clay.subdivide import Smooth, interpolated
 from likeness.rigs.lids import Lids
@@ -21,16 +21,16 @@ def lids(
     smooth: Smooth,
     points: Float[np.ndarray, "V 3"],
     shapes: Float[np.ndarray, "E V 3"],
-    balls: tuple[slice, slice],
+    balls: Int[np.ndarray, "2 B"],
+    centres: Float[np.ndarray, "2 3"],
 ) -> Lids:
-    """From the whole head and its shapes at rest, in millimetres."""
+    """From the whole head, its shapes and its eyeballs at rest, in millimetres."""
     skin = len(smooth.mirror)
     index = np.array([[ARKIT.index(f"{name}{side}") for name in _SHAPES] for side in _SIDES])
     moving = (np.abs(shapes[index[0], :skin]).max((0, 2)) > 1e-3) & (points[:skin, 0] > 0)
     around = smooth.triangles[moving[smooth.triangles].any(-1)]
     left, local = np.unique(around, return_inverse=True)
     zone = np.stack([left, smooth.mirror[left]])
-    centres = np.stack([EYE_CENTRE, EYE_CENTRE * [-1, 1, 1]])
     basis = shapes[index[:, :, None], zone[:, None]]
     away = points[zone] - centres[:, None]
     rest = np.linalg.norm(away, axis=-1)
@@ -42,13 +42,12 @@ def lids(
         )
         for share in Lids.SHARES
     ]
-    spans = [np.arange(ball.start, ball.stop) for ball in balls]
     return Lids(
         vertices=torch.from_numpy(zone),
         rest=_metres(points[zone]),
         triangles=torch.from_numpy(local.reshape(-1, 3)),
-        balls=torch.from_numpy(np.stack(spans)),
-        ball_rest=_metres(points[np.stack(spans)]),
+        balls=torch.from_numpy(balls),
+        ball_rest=_metres(points[balls]),
         centres=_metres(centres),
         shapes=torch.from_numpy(index),
         basis=_metres(basis),

@@ -34,20 +34,23 @@ BROW = (276, 283, 282, 295, 285, 336, 296, 334, 293, 300)
 @dataclass(frozen=True, eq=False)
 class Measures:
     landmarks: Float[np.ndarray, "468 3"]
+    mean: Float[np.ndarray, "468 3"]
     mirror: Int[np.ndarray, "468"]
     modes: Float[np.ndarray, "3 468 3"]
 
 
 @cache
 def measures() -> Measures:
-    """The face at rest with its mouth closed, and a nose of no particular sex."""
+    """`landmarks` are the face at rest with its mouth closed, a nose of no particular sex and
+    published corrections of depth, `mean` the mean face as it was measured."""
     with np.load(str(files("likeness.rigs.clay") / "measures.npz")) as stored:
         face = stored["landmarks_mm"].astype(np.float64)
         mirror = stored["mirror"].astype(np.int64)
+        mean = stored["mean_mm"].astype(np.float64)
         modes = stored["modes_mm"].astype(np.float64)
     face = _closed(face)
     face = 0.5 * (face + face[mirror] * np.array([-1.0, 1, 1]))
-    return Measures(face, mirror, modes)
+    return Measures(face, mean, mirror, modes)
 
 
 def _closed(face: Float[np.ndarray, "468 3"]) -> Float[np.ndarray, "468 3"]:
