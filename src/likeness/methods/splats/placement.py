@@ -226,7 +226,7 @@ def bust(away: Tensor) -> Tensor:
     """Metres that a chest stands out before the throat's middle, at (right, down) from it: a collar
     about the neck, a chest below it, shoulders that fall back."""
     right, down = away.unbind(-1)
-    collar = 0.05 * torch.exp(-((right / 0.10) ** 2))
+    collar = 0.04 * torch.exp(-((right / 0.10) ** 2))
     chest = 0.04 * (down / 0.12).clamp(0, 1) * torch.exp(-((right / 0.16) ** 2))
     back = 0.03 * ((right.abs() - 0.1) / 0.12).clamp(0, 1) ** 2
     return collar + chest - back
