@@ -35,7 +35,8 @@ def surface(pair):
 
 @pytest.fixture(scope="module")
 def looks(pair, surface):
-    return look_at_frames(*pair, surface, [0, 3])
+    capture, truth = pair
+    return look_at_frames(capture, truth, surface, [0, 3])
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,9 @@ def pair():
 
 def test_the_torso_is_the_clothes_and_little_else(pair):
     capture, truth = pair
-    torso, front = torso_at(capture, truth, 1)
+    found = torso_at(capture, truth, 1)
+    assert found is not None
+    torso, front = found
     regions = truth.maps.regions(1)
     clothes = regions == REGION["clothes"]
     assert (torso & clothes).sum() > 0.9 * clothes.sum()

@@ -13,7 +13,7 @@ _ANTIALIASED = 0x1
 
 def zstandard() -> Any:
     try:
-        import zstandard as found
+        import zstandard as found  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise need_extra("zstandard", "spz", "SPZ version 4") from error
     return found

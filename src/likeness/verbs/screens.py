@@ -69,7 +69,7 @@ class VirtualCamera:
 
     def __init__(self, fps: float) -> None:
         try:
-            import pyvirtualcam
+            import pyvirtualcam  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise Missing(
                 "--show virtual needs pyvirtualcam, which is yours to install (it is GPL): "
