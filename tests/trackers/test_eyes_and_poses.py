@@ -1,10 +1,11 @@
 """Lids read from painted eyes; poses steadied without lag."""
 
 import numpy as np
+import pytest
 import torch
 
 from likeness.core.geometry import axis_angle_to_matrix, matrix_to_axis_angle
-from likeness.trackers.eyes import _opening
+from likeness.trackers.eyes import openness
 from likeness.trackers.steady import steadied, steadied_rotations
 
 
@@ -14,7 +15,7 @@ def test_an_unclear_witness_does_not_hide_a_blink_that_the_pictures_show():
     lid[30:33] = 0.0
     pictures = 5.0 * lid + 0.05 * rng.standard_normal(60)
     mesh = 4.0 + 0.3 * rng.standard_normal(60)
-    opening = _opening(pictures, mesh)
+    opening = openness(pictures, mesh)
     assert opening[30:33].max() < 0.15
     assert opening[:28].min() > 0.8
 
@@ -36,3 +37,13 @@ def test_a_parabola_passes_and_a_cut_is_not_smeared():
     linked = torch.ones(40)
     linked[[0, 19, 20, 39]] = 0
     torch.testing.assert_close(steadied(path, linked), path, atol=1e-3, rtol=0)
+
+
+def test_an_eye_is_shut_at_the_bottom_of_a_blink_though_witnesses_disagree_when():
+    gap, mesh_gap = np.ones(40), np.ones(40)
+    gap[20:23], mesh_gap[20:23] = (0.2, 0.1, 0.3), (0.45, 0.3, 0.25)
+    opening = openness(gap, mesh_gap)
+    assert opening.min() == 0
+    assert np.median(opening) == pytest.approx(1)
+    never = openness(1 + 0.1 * np.sin(np.arange(40.0)), np.ones(40))
+    assert never.min() > 0.7

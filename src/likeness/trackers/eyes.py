@@ -24,6 +24,7 @@ _SPAN = 1.6  # eye widths across a patch
 _EYE = _WIDE / _SPAN  # pixels of a patch between the corners
 _BINS = 14
 _CLOSED = 0.12  # of the open gap: the lashes of a closed eye, when no blink is seen
+_BLINKED = 0.4  # of the gap: whose witnesses together fall so low has closed the eye once
 _SLACK = 0.08  # of the gap; smaller narrowings are not blinks
 _OFFSET = np.radians([8.0, 10.0])  # sideways, up: at most this much is our zero being off
 _LOOKED = 100  # frames at which half of the mean gaze counts as such; of shorter clips less
@@ -124,7 +125,7 @@ def _curves(
     gaze = [_GAIN * g + np.stack([_LEAK[0] * yaw, _LEAK[1] * pitch], -1) for g in gaze]
     step = np.linalg.norm(patches.places[:, :, 2], axis=-1)
     lids = [
-        _opening(s.gap * step[:, e] * depth, s.mesh_gap * step[:, e] * depth)
+        openness(s.gap * step[:, e] * depth, s.mesh_gap * step[:, e] * depth)
         for e, s in enumerate(seen)
     ]
     look = _together(np.stack(gaze), np.stack(lids) > 0.5)
@@ -198,8 +199,9 @@ def _inside(loop: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return crossed
 
 
-def _opening(gap: np.ndarray, mesh_gap: np.ndarray) -> np.ndarray:
-    """How open an eye is: 1 as usual, 0 closed. Two witnesses, the clearer one heard more."""
+def openness(gap: np.ndarray, mesh_gap: np.ndarray) -> np.ndarray:
+    """How open an eye is: 1 as usual, 0 closed. Two witnesses, the clearer one heard more; what
+    they call a blink between them closes the eye, though each may have its least elsewhere."""
     total, heard = np.zeros(len(gap)), 0.0
     for witness in (gap, mesh_gap):
         if not np.isfinite(witness).any() or np.nanquantile(witness, 0.8) <= 0:
@@ -214,7 +216,9 @@ def _opening(gap: np.ndarray, mesh_gap: np.ndarray) -> np.ndarray:
         heard += clear
     if heard == 0:
         return np.where(np.isfinite(mesh_gap), 1.0, np.nan)
-    return total / heard
+    opening = total / heard
+    least = np.nanmin(opening)
+    return (opening - least) / (1 - least) if least < _BLINKED else opening
 
 
 def _uncoupled(lid: np.ndarray, causes: np.ndarray) -> np.ndarray:
