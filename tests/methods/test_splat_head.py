@@ -64,6 +64,18 @@ def test_it_comes_back_from_its_own_tensors_alone(learned, pair):
     assert again.rig == "clay"
 
 
+@pytest.mark.parametrize("harm", ["lacks held, start_colour", "other corrections"])
+def test_an_avatar_of_an_earlier_version_is_refused_with_advice(learned, harm):
+    method, avatar, _, _ = learned
+    state = {k: v.clone() for k, v in avatar.state_dict().items()}
+    if harm == "other corrections":
+        state["corrections"] = state["corrections"][:, :-3]
+    else:
+        del state["held"], state["start_colour"]
+    with pytest.raises(BadInput, match=r"earlier version wrote this avatar.* `likeness fit`"):
+        method.restore(state)
+
+
 def test_sides_are_remembered_across_a_stop_and_felt(learned, pair):
     method, avatar, _, _ = learned
     again = method.restore({k: v.clone() for k, v in avatar.state_dict().items()})
