@@ -9,6 +9,7 @@ import torch
 from likeness.captures.synthetic import film
 from likeness.core.batching import take
 from likeness.core.camera import project
+from likeness.core.geometry import transform
 from likeness.core.orbit import orbited
 from likeness.core.regions import REGION
 from likeness.methods.splats.colours import of_skin
@@ -18,7 +19,7 @@ from likeness.methods.splats.lining import is_lining, lining
 from likeness.methods.splats.looks import look_at_frames
 from likeness.methods.splats.method import RiggedSplats
 from likeness.methods.splats.placed import at_rest, joined, visibility
-from likeness.methods.splats.placement import bust, in_fringe, in_hair, on_surface
+from likeness.methods.splats.placement import bust, in_fringe, in_hair, on_shoulders, on_surface
 from likeness.methods.splats.surface import bake
 from likeness.rigs import RIGS
 
@@ -146,3 +147,14 @@ def test_from_a_side_the_lining_closes_gaps_in_the_face(pair, start):
     at = at[((at >= 0) & (at < 96)).all(-1)]
     gaps, closed = (1 - x[at[:, 1], at[:, 0]].mean() for x in (unlined, lined))
     assert float(closed) < 0.6 * float(gaps)
+
+
+def test_only_clothes_lie_on_the_bust(surface, looks):
+    def depths(clothes):
+        look = replace(looks[0], clothes=torch.full_like(looks[0].clothes, clothes))
+        placed = on_shoulders(surface, [look], torch.eye(4), 300, dice())
+        camera_from_torso = look.camera.camera_from_world @ look.world_from_torso
+        return transform(camera_from_torso, placed.offset)[:, 2]
+
+    assert float(depths(0.0).std()) < 1e-4
+    assert float(depths(1.0).std()) > 5e-3

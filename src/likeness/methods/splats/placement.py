@@ -188,8 +188,9 @@ def bare(hair: Placed, ears: Tensor, looks: list[Look], surface: Surface) -> Ten
 def on_shoulders(
     surface: Surface, looks: list[Look], rest_torso: Tensor, count: int, generator: Generator
 ) -> Placed:
-    """On a bust about the throat, facing the camera, where mattes show a person whom the head's
-    own splats do not cover. They ride on nothing and go with the torso."""
+    """Facing the camera, where mattes show a person whom the head's own splats do not cover:
+    clothes on a bust about the throat, all else on a plane through it, behind a chin that comes
+    down. They ride on nothing and go with the torso."""
     anchor = transform(invert_rigid(rest_torso), surface.throat()[None])
     share = -(-count // len(looks))
     lips = surface.regions == REGION["lips"]
@@ -201,7 +202,8 @@ def on_shoulders(
         k = look.camera.intrinsics
         ray = torch.stack([pixels[:, 0] - k[0, 2], pixels[:, 1] - k[1, 2]], -1) / k.diagonal()[:2]
         away = ray * z[:, None] - transform(camera_from_torso, anchor)[:, :2]
-        z = z - bust(away)
+        dressed = sampled(look.clothes[..., None], pixels)[:, 0]
+        z = z - dressed * bust(away)
         at = transform(
             invert_rigid(camera_from_torso), torch.cat([ray * z[:, None], z[:, None]], -1)
         )
