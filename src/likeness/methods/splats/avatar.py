@@ -170,11 +170,11 @@ class SplatAvatar(nn.Module):
         sides = {k.removeprefix("sides."): v for k, v in state.items() if k.startswith("sides.")}
         if sides:
             avatar.sides = Sides(avatar.rig, **sides)
-        missing = sorted(set(avatar.state_dict()) - set(state))
-        if missing or state["corrections"].shape != avatar.corrections.shape:
-            lacks = f" (it lacks {', '.join(missing)})" if missing else ""
+        if state["corrections"].shape != avatar.corrections.shape:
             raise BadInput(
-                f"An earlier version wrote this avatar{lacks}. Train it again with `likeness fit`."
+                f"The table of corrections has {state['corrections'].shape[1]} columns, not "
+                f"{avatar.corrections.shape[1]}: an earlier version wrote this avatar. Train it "
+                "again with `likeness fit`."
             )
         avatar.load_state_dict(state)
         return avatar
