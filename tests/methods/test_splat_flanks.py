@@ -12,7 +12,7 @@ from likeness.core.camera import project
 from likeness.core.geometry import transform
 from likeness.core.orbit import orbited
 from likeness.core.regions import REGION
-from likeness.methods.splats.colours import of_skin
+from likeness.methods.splats.colours import coloured, of_skin
 from likeness.methods.splats.growth import recycle
 from likeness.methods.splats.held import how_held, keep
 from likeness.methods.splats.lining import is_lining, lining
@@ -158,3 +158,33 @@ def test_only_clothes_lie_on_the_bust(surface, looks):
 
     assert float(depths(0.0).std()) < 1e-4
     assert float(depths(1.0).std()) > 5e-3
+
+
+def test_a_head_without_skin_has_no_lining(surface, looks):
+    bare = copy.deepcopy(surface)
+    bare.regions = torch.full_like(surface.regions, REGION["scalp"])
+    assert len(lining(bare, looks, 1000, dice()).corners) == 0
+
+
+def test_a_start_takes_hair_from_hair_and_skin_from_skin(surface, looks):
+    """Where labels say hair, pictures are red here; elsewhere green."""
+    red, green = torch.tensor([1.0, 0, 0]), torch.tensor([0, 1.0, 0])
+    painted = [
+        replace(look, rgb=torch.where(look.hair[..., None] > 0.5, red, green)) for look in looks
+    ]
+    placed = joined([on_surface(surface, 3000, dice()), in_hair(surface, looks, 1000, dice())])
+    found = coloured(placed, painted, surface, torch.eye(4))
+    hair = found.region == REGION["hair"]
+    skin = found.region == REGION["skin"]
+    assert float(found.colour[hair, 0].mean()) > 0.95
+    assert float(found.colour[skin, 1].mean()) > 0.95
+
+
+def test_depth_is_that_of_the_head(pair, start):
+    truth = pair[1]
+    camera, moment = take(truth.cameras, 0), take(truth.expressions, 0)
+    alpha, depth = start.render(camera, moment).alpha, start.depth(camera, moment)
+    head = alpha > 0.99
+    away = float((camera.camera_from_world @ moment.world_from_head)[2, 3])
+    assert float((depth[head] - away).abs().median()) < 0.1
+    assert float(depth[alpha == 0].abs().max()) == 0

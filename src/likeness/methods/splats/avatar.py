@@ -339,7 +339,7 @@ class SplatAvatar(nn.Module):
     def depth(self, camera: Camera, expression: Expression) -> Float[Tensor, "H W"]:
         """Metres along the view axis, blended as colours are; 0 where nothing is."""
         posed = self._seen(expression, eye_of(camera))
-        along = to_camera(camera, posed.means)[:, 2:]
+        along = to_camera(camera, posed.means)[:, 2:].expand(-1, 3)
         return self.draw(camera, replace(posed, colour=along))[0][..., 0]
 
     def _seen(self, expression: Expression, eye: Tensor | None = None) -> Posed:

@@ -11,6 +11,8 @@ from torch import Tensor
 from likeness.core.regions import REGION
 from likeness.methods.splats.avatar import SplatAvatar
 
+OPAQUE = 1.0
+"""Logit of opacity that every splat begins with."""
 LARGER = 0.3
 """Logarithm of how much larger held splats begin: nothing will close gaps between them."""
 _TURNED = (0.15, 0.55)  # cosines of the best look: held below the first, free above the second
@@ -42,10 +44,8 @@ def keep(avatar: SplatAvatar) -> None:
     avatar.colour.copy_(avatar.start_colour + away)
     hair = avatar.region == REGION["hair"]
     least = avatar.start_size - (_SMALLER + _HAIR * hair + _FREELY * (1 + hair) * free)[:, None]
-    solid = held > 0
     grown = torch.maximum(avatar.log_scale, least)
-    avatar.log_scale.copy_(torch.where(solid[:, None], grown, avatar.log_scale))
+    avatar.log_scale.copy_(torch.where(held[:, None] > 0, grown, avatar.log_scale))
     skin = (avatar.region == REGION["skin"]) | (avatar.region == REGION["scalp"])
-    skin &= held > 0
-    clear = torch.maximum(avatar.opacity, 1 - _FAINTER * free)
-    avatar.opacity.copy_(torch.where(skin, clear, avatar.opacity))
+    solid = torch.maximum(avatar.opacity, OPAQUE - _FAINTER * free)
+    avatar.opacity.copy_(torch.where(skin & (held > 0), solid, avatar.opacity))

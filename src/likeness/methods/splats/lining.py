@@ -31,8 +31,6 @@ def lining(surface: Surface, looks: list[Look], budget: int, generator: Generato
     skin = (region == REGION["skin"]) | (region == REGION["neck"])
     mass = triangle_areas(surface) * skin * _far_from_openings(surface)
     tries = int(mass.sum() / _SPACING**2)
-    if tries == 0:
-        tries, mass = 1, triangle_areas(surface)
     face = stratified(mass, tries, generator)
     start = riding(surface, face, region[face], torch.full((tries,), _SPACING), generator)
     best = torch.stack(

@@ -20,7 +20,7 @@ from likeness.core.track import Track
 from likeness.methods.splats.avatar import SplatAvatar, eye_of
 from likeness.methods.splats.code import RestPose, features, learn_code, torso_in_head
 from likeness.methods.splats.growth import recycle
-from likeness.methods.splats.held import LARGER, how_held, keep
+from likeness.methods.splats.held import LARGER, OPAQUE, how_held, keep
 from likeness.methods.splats.lining import FLAT, is_lining
 from likeness.methods.splats.looks import look_at_frames, needed_matte
 from likeness.methods.splats.placement import place
@@ -120,7 +120,7 @@ class RiggedSplats:
             avatar.anchor.copy_(start.offset)
             avatar.colour.copy_(start.colour)
             avatar.log_scale.copy_(torch.log(_FILL * start.spacing)[:, None].expand(-1, 3))
-            avatar.opacity.fill_(1.0)
+            avatar.opacity.fill_(OPAQUE)
             avatar.held.copy_(how_held(start.facing, start.region))
             avatar.log_scale.add_(LARGER * avatar.held[:, None])
             avatar.log_scale[is_lining(start.offset, start.region), 2] = math.log(FLAT)

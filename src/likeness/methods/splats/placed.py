@@ -89,6 +89,7 @@ def visibility(placed: Placed, looks: list[Look], surface: Surface, rest_torso: 
 def riding(
     surface: Surface, face: Tensor, region: Tensor, spacing: Tensor, generator: Generator
 ) -> Placed:
+    """One splat on each of these triangles, anywhere on it, grey."""
     u = torch.rand(len(face), 2, generator=generator)
     u = torch.where(u.sum(-1, keepdim=True) > 1, 1 - u, u)
     weights = torch.stack([1 - u.sum(-1), u[:, 0], u[:, 1]], -1)
