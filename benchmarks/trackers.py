@@ -1,8 +1,11 @@
 """Trackers against synthetic people, whose truth is known.
 
-    python benchmarks/trackers.py --using landmarks --subjects 2 --frames 60
+    python benchmarks/trackers.py --using landmarks photometric --seeds 0 1 2 3 4 --frames 60
+    python benchmarks/trackers.py --using landmarks --unknown-focal --turns 25
 
-The focal length is given. Head errors compare `camera_from_head`; "offset away" takes each clip's
+Each person is drawn once and tracked by all that are named; `photometric+habits` is a name too. The
+focal length is given, unless asked for otherwise; `--turns` makes heads turn so many degrees to
+both sides. Head errors compare `camera_from_head`; "offset away" takes each clip's
 mean difference from it, because what counts as a head's zero pose depends on its identity. Jitter
 is the second difference of the rotation error, so that true motion does not count.
 """
@@ -12,6 +15,7 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,27 +91,37 @@ def compare(found: Track, truth: Track, names: tuple[str, ...]) -> dict[str, flo
     return row
 
 
+def settings(name: str, focal: float | None) -> Any:
+    """A tracker by its name and, after a plus, a switch that is off by default."""
+    kind, _, switch = name.partition("+")
+    return TRACKERS.load(kind)(focal=focal, **({switch: True} if switch else {}))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--using", default="landmarks")
-    parser.add_argument("--subjects", type=int, default=2)
+    parser.add_argument("--using", nargs="+", default=["landmarks"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--frames", type=int, default=60)
     parser.add_argument("--size", type=int, default=256)
     asked = parser.parse_args()
-    rig = clay()
-    for seed in range(asked.subjects):
+    rig, head = clay(), False
+    for seed in asked.seeds:
         capture, truth = film(seed, asked.frames, asked.size, 25.0, 0)
         capture = replace(capture, pictures=Drawn([frame.rgb8 for frame in capture]))
         focal = float(truth.cameras.intrinsics[0, 0, 0])
-        with tempfile.TemporaryDirectory() as folder:
-            start = time.perf_counter()
-            found = TRACKERS.load(asked.using)(focal=focal).track(capture, rig, Path(folder))
-            spent = time.perf_counter() - start
-        row = {"frames/s": asked.frames / spent, **compare(found, truth, tuple(rig.shape_names))}
-        if seed == 0:
-            print("| seed |", " | ".join(row), "|", flush=True)
-            print("|---" * (len(row) + 1) + "|", flush=True)
-        print(f"| {seed} |", " | ".join(f"{v:.3g}" for v in row.values()), "|", flush=True)
+        for name in asked.using:
+            with tempfile.TemporaryDirectory() as folder:
+                start = time.process_time()
+                found = settings(name, focal).track(capture, rig, Path(folder))
+                spent = time.process_time() - start
+            row = {"ms a frame": 1000 * spent / asked.frames}
+            row |= compare(found, truth, tuple(rig.shape_names))
+            if not head:
+                print("| seed |", " | ".join(["tracker", *row]), "|", flush=True)
+                print("|---" * (len(row) + 2) + "|", flush=True)
+                head = True
+            figures = " | ".join(f"{v:.3g}" for v in row.values())
+            print(f"| {seed} | {name} | {figures} |", flush=True)
 
 
 if __name__ == "__main__":
