@@ -162,6 +162,17 @@ def where_least(_: Any, test: Any, least: Any, value: Any) -> Any:
 
 
 @intrinsic
+def which(_: Any, test: Any, least: Any, value: Any, other: Any) -> Any:
+    """`value` in the lanes where `test` is at least `least`, `other` in the others."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        a, b, c, d = (_spread(builder, v) for v in args)
+        return builder.select(builder.fcmp_ordered(">=", a, b, flags=_FLAGS), c, d)
+
+    return signature(lanes, test, least, value, other), generate
+
+
+@intrinsic
 def added(_: Any, value: Any) -> Any:
     """The sum over lanes: halves onto each other, three times."""
 
@@ -177,15 +188,35 @@ def added(_: Any, value: Any) -> Any:
 
 
 @intrinsic
-def exponential(_: Any, x: Any) -> Any:
-    """exp of numbers in [-80, 0] to about 3e-7: 2^n times a polynomial, without a library call."""
+def each_added(_: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
+    """The sums over lanes of eight, as lanes: neighbours are added until one number is left each."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        y = builder.fmul(args[0], _constant(_VECTOR, 1.4426950408889634), flags=_FLAGS)
+        rows = list(args)
+        while len(rows) > 1:  # lanes hold a number of each row so far, in the order of rows
+            even, odd = list(range(0, 2 * LANES, 2)), list(range(1, 2 * LANES, 2))
+            rows = [
+                builder.fadd(
+                    builder.shuffle_vector(a, b, ir.Constant(_WHOLE, even)),
+                    builder.shuffle_vector(a, b, ir.Constant(_WHOLE, odd)),
+                    flags=_FLAGS,
+                )
+                for a, b in zip(rows[::2], rows[1::2])
+            ]
+        return rows[0]
+
+    return signature(lanes, *[lanes] * LANES), generate
+
+
+@intrinsic
+def power_of_two(_: Any, x: Any) -> Any:
+    """2^x of numbers in [-126, 126] to about 3e-7, without a library call."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         kind = ir.FunctionType(_VECTOR, [_VECTOR])
         floor = cgutils.get_or_insert_function(builder.module, kind, f"llvm.floor.v{LANES}f32")
-        n = builder.call(floor, [y])
-        f = builder.fsub(y, n, flags=_FLAGS)
+        n = builder.call(floor, [args[0]])
+        f = builder.fsub(args[0], n, flags=_FLAGS)
         p = _constant(_VECTOR, _TAYLOR[0])
         for factor in _TAYLOR[1:]:
             p = builder.fmul(p, f, flags=_FLAGS)
