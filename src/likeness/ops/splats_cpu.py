@@ -12,11 +12,13 @@ loop adds them, so that nothing is atomic and results do not depend on the numbe
 import numba as nb
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from likeness.ops import splats_project_cpu
 from likeness.ops.jit import njit
 from likeness.ops.lanes import (
+    FACTORS,
     LANES,
     added,
     each_added,
@@ -37,13 +39,15 @@ TILE = 16
 _PIXELS = TILE * TILE
 _FAST = {"contract", "nsz", "arcp", "nnan", "ninf"}
 _MOMENTS = 6
+_SUMS = 9  # of a splat in a tile: moments, and a gradient for each channel
 _HEAD = 12  # numbers of a packed splat before its features
-_FEW = 3  # features at least: these stay in registers, what is beyond goes through memory
+_CHANNELS = 3  # of a picture; more are drawn in turn, so that sums stay in registers
 _LINE = 16  # numbers that come from memory together; a splat begins a line
 _STRETCH = 16  # splats of a tile that are taken together, the next ones asked for meanwhile
 _OUT = _REST = _PIXELS  # offsets into a worker's scratch array, which light left begins
 _ALPHA = _REST + _PIXELS
 _GRAD = _ALPHA + _PIXELS
+_TWO, _THREE = _PIXELS, 2 * _PIXELS  # from the first channel to the second, the third
 _LOG2E = np.float32(1.4426950408889634)
 
 f32 = np.float32
@@ -68,7 +72,6 @@ def _order(depth, features, opacity):
 def _pack(order, xy, conic, features, opacity, width, height, packed, reach, tiles):
     """Splats in order, with what `_rows` and `_groups` need, and the box of tiles of each, first
     and last column and row; empty where it is not seen. `tiles` is how many those are."""
-    channels = features.shape[1]
     for j in nb.prange(order.shape[0]):
         i = order[j]
         x, y, o = xy[i, 0], xy[i, 1], opacity[i]
@@ -76,7 +79,8 @@ def _pack(order, xy, conic, features, opacity, width, height, packed, reach, til
         determinant = a * c - b * b
         # A hundredth more than where alpha falls below 1/255, so that rounding here never drops a
         # pixel that the test of alpha would keep.
-        level = f32(2.01) * np.log(f32(255) * o) + f32(0.01)
+        faint = np.log2(o)
+        level = f32(2.01) * (f32(np.log(255)) + f32(np.log(2)) * faint) + f32(0.01)
         rx, ry = np.sqrt(level * c / determinant), np.sqrt(level * a / determinant)
         reach[j, 0], reach[j, 1], reach[j, 2], reach[j, 3], tiles[j] = 0, -1, 0, -1, 0
         if not (np.isfinite(rx) and np.isfinite(ry) and determinant > f32(0)):
@@ -94,11 +98,9 @@ def _pack(order, xy, conic, features, opacity, width, height, packed, reach, til
         packed[j, 2], packed[j, 3], packed[j, 4] = a, b, c
         packed[j, 6], packed[j, 7] = ry * b / a, b / c
         packed[j, 8], packed[j, 9], packed[j, 10] = level / c, determinant / (c * c), rx
-        packed[j, 11] = _LOG2E * np.log(o)
-        for k in range(channels):
+        packed[j, 11] = faint
+        for k in range(_CHANNELS):
             packed[j, _HEAD + k] = features[i, k]
-        for k in range(channels, _FEW):
-            packed[j, _HEAD + k] = f32(0)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -158,8 +160,8 @@ def _deal(reach, slot, columns, rows, strips, cursor, lists, slots):
 
 @njit(error_model="numpy", fastmath=_FAST)
 def _spans(packed, lists, first, end, left, top, spans):
-    """Which rows of a tile the splats of a stretch of its list reach, in either half of its columns:
-    (place in the list, half, first row, rows), as many as are returned.
+    """Which rows of a tile the splats of a stretch of its list reach, in either half of its
+    columns: (place in the list, half, first row, rows), as many as are returned.
 
     Found for a stretch at once, without branches, because the loops over rows would otherwise wait
     for it. An ellipse is highest (and lowest) at `peak` from its middle, or at the nearest of the
@@ -194,13 +196,12 @@ def _finished(b):
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
-def _forward(packed, starts, lists, width, height, channels, picture, light, workers):
+def _forward(packed, starts, lists, width, height, picture, alpha, factors, workers):
     columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     for worker in nb.prange(workers):
         # One scratch array: light left (below nothing: what was left when the pixel ended), then
         # features.
-        planes = max(channels, _FEW)
-        b = np.empty(_OUT + planes * _PIXELS, np.float32)
+        b = np.empty(_OUT + _CHANNELS * _PIXELS, np.float32)
         spans = np.empty((2 * _STRETCH, 4), np.int64)
         for tile in range(worker, rows * columns, workers):
             left, top = (tile % columns) * TILE, (tile // columns) * TILE
@@ -224,7 +225,7 @@ def _forward(packed, starts, lists, width, height, channels, picture, light, wor
                     dy = f32(top + spans[n, 2]) + f32(0.5) - py
                     base = spans[n, 2] * TILE + half * LANES
                     for _ in range(spans[n, 3]):
-                        a = power_of_two(higher(across - dy * (lean + cc * dy), f32(-120)))
+                        a = power_of_two(higher(across - dy * (lean + cc * dy), f32(-120)), factors)
                         a = where_least(a, f32(1 / 255), lower(a, f32(0.99)))
                         t = load(b, base)
                         part = t * a
@@ -233,43 +234,38 @@ def _forward(packed, starts, lists, width, height, channels, picture, light, wor
                         store(b, base, which(left_over, f32(1e-4), left_over, lower(t, f32(0) - t)))
                         to = _OUT + base
                         store(b, to, load(b, to) + weight * c0)
-                        store(b, to + 256, load(b, to + 256) + weight * c1)
-                        store(b, to + 512, load(b, to + 512) + weight * c2)
-                        for c in range(_FEW, channels):
-                            to = _OUT + (c << 8) + base
-                            store(b, to, load(b, to) + weight * packed[k, _HEAD + c])
+                        store(b, to + _TWO, load(b, to + _TWO) + weight * c1)
+                        store(b, to + _THREE, load(b, to + _THREE) + weight * c2)
                         dy += f32(1)
                         base += TILE
             across_tile = min(TILE, width - left)
             for y in range(min(TILE, height - top)):
                 for x in range(across_tile):
-                    light[top + y, left + x] = abs(b[(y << 4) + x])
-                for c in range(channels):
+                    alpha[top + y, left + x] = f32(1) - abs(b[(y << 4) + x])
+                for c in range(_CHANNELS):
                     for x in range(across_tile):
                         picture[c, top + y, left + x] = b[_OUT + (c << 8) + (y << 4) + x]
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _backward(
-    packed, starts, lists, slots, width, height, channels, picture, alpha, d_picture, d_alpha, part,
+    packed, starts, lists, slots, width, height, picture, alpha, d_picture, d_alpha, part, factors,
     workers,
 ):  # fmt: skip
     """Adds each splat's sums in a tile to its slot of `part`."""
     columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     for worker in nb.prange(workers):
         # One scratch array: light left, what is left of the total, gradient of alpha, gradients of
-        # features, and the sums of one splat's features beyond the first, eight lanes each.
-        planes = max(channels, _FEW)
-        b = np.empty(_GRAD + planes * (_PIXELS + LANES), np.float32)
+        # features.
+        b = np.empty(_GRAD + _CHANNELS * _PIXELS, np.float32)
         spans = np.empty((2 * _STRETCH, 4), np.int64)
-        acc = _GRAD + (planes << 8)
         none = steps(f32(0)) * f32(0)
         for tile in range(worker, rows * columns, workers):
             left, top = (tile % columns) * TILE, (tile // columns) * TILE
             end = starts[tile + 1]
             if starts[tile] == end:
                 continue
-            b[:acc] = f32(0)
+            b[:] = f32(0)
             across_tile = min(TILE, width - left)
             for y in range(min(TILE, height - top)):
                 j = y << 4
@@ -277,7 +273,7 @@ def _backward(
                     b[j + x] = f32(1)
                     b[_ALPHA + j + x] = d_alpha[top + y, left + x]
                     b[_REST + j + x] = d_alpha[top + y, left + x] * alpha[top + y, left + x]
-                for c in range(channels):
+                for c in range(_CHANNELS):
                     for x in range(across_tile):
                         d = d_picture[c, top + y, left + x]
                         b[_GRAD + (c << 8) + j + x] = d
@@ -295,14 +291,14 @@ def _backward(
                     cc = f32(0.5) * _LOG2E * packed[k, 4]
                     c0, c1, c2 = packed[k, _HEAD], packed[k, _HEAD + 1], packed[k, _HEAD + 2]
                     p0, py1, py2, f0, f1, f2 = none, none, none, none, none, none
-                    for c in range(_FEW, channels):
-                        store(b, acc + (c << 3), none)
                     dx = steps(f32(left + LANES * half) + f32(0.5) - px)
                     across, lean = ca * dx * dx + o, cb * dx
                     dy = f32(top + spans[n, 2]) + f32(0.5) - py
                     base = spans[n, 2] * TILE + half * LANES
                     for _ in range(spans[n, 3]):
-                        raw = power_of_two(higher(across - dy * (lean + cc * dy), f32(-120)))
+                        raw = power_of_two(
+                            higher(across - dy * (lean + cc * dy), f32(-120)), factors
+                        )
                         a = where_least(raw, f32(1 / 255), lower(raw, f32(0.99)))
                         t = load(b, base)
                         shown = t * a
@@ -310,16 +306,11 @@ def _backward(
                         weight = where_least(left_over, f32(1e-4), shown)
                         store(b, base, where_least(left_over, f32(1e-4), left_over))
                         to = _GRAD + base
-                        u0, u1, u2 = load(b, to), load(b, to + 256), load(b, to + 512)
+                        u0, u1, u2 = load(b, to), load(b, to + _TWO), load(b, to + _THREE)
                         d = load(b, _ALPHA + base) + u0 * c0 + u1 * c1 + u2 * c2
                         f0 += weight * u0
                         f1 += weight * u1
                         f2 += weight * u2
-                        for c in range(_FEW, channels):
-                            upstream = load(b, _GRAD + (c << 8) + base)
-                            d += upstream * packed[k, _HEAD + c]
-                            to = acc + (c << 3)
-                            store(b, to, load(b, to) + weight * upstream)
                         rest = load(b, _REST + base) - weight * d
                         store(b, _REST + base, rest)
                         p = where_least(f32(0.99), raw, a * (t * d - rest / (f32(1) - a)))
@@ -329,19 +320,16 @@ def _backward(
                         py2 += p * (dy * dy)
                         dy += f32(1)
                         base += TILE
-                    to = s * (_MOMENTS + planes)
+                    to = s * _SUMS
                     px = p0 * dx
                     sums = each_added(p0, px, py1, px * dx, py1 * dx, py2, f0, f1)
                     store(part, to, load(part, to) + sums)
                     part[to + 8] += added(f2)
-                    for c in range(_FEW, channels):
-                        part[to + _MOMENTS + c] += added(load(b, acc + (c << 3)))
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def _gather(packed, order, slot, part, d_xy, d_conic, d_features, d_opacity):
     """Add each splat's own entries and turn moments into gradients."""
-    channels = d_features.shape[1]
     for k in nb.prange(order.shape[0]):
         first, last = slot[k], slot[k + 1]
         if first == last:
@@ -356,8 +344,8 @@ def _gather(packed, order, slot, part, d_xy, d_conic, d_features, d_opacity):
             xx += part[e, 3]
             xy += part[e, 4]
             yy += part[e, 5]
-            for c in range(channels):
-                d_features[i, c] += part[e, 6 + c]
+            for c in range(_CHANNELS):
+                d_features[i, c] += part[e, _MOMENTS + c]
         a, b, c2 = packed[k, 2], packed[k, 3], packed[k, 4]
         d_xy[i, 0] = a * sx + b * sy
         d_xy[i, 1] = b * sx + c2 * sy
@@ -368,16 +356,16 @@ def _gather(packed, order, slot, part, d_xy, d_conic, d_features, d_opacity):
 
 
 class _Rasterise(torch.autograd.Function):
+    """Of three features a splat."""
+
     @staticmethod
     def forward(ctx, xy, depth, conic, features, opacity, width, height):
         given = [x.detach().contiguous() for x in (xy, depth, conic, features, opacity)]
-        count, channels = features.shape
         columns, rows = -(-width // TILE), -(-height // TILE)
         xy_, depth_, conic_, features_, opacity_ = (x.numpy() for x in given)
         order = _order(depth_, features_, opacity_)
         kept = order.shape[0]
-        planes = max(channels, _FEW)
-        packed = torch.empty(kept, -(-(_HEAD + planes) // _LINE) * _LINE).numpy()
+        packed = torch.empty(kept, _LINE).numpy()
         reach, slot = np.empty((kept, 4), np.int32), np.zeros(kept + 1, np.int64)
         _pack(
             order, xy_, conic_, features_, opacity_, width, height, packed, reach, slot[1:]
@@ -389,33 +377,31 @@ class _Rasterise(torch.autograd.Function):
         np.cumsum(starts, out=starts)
         lists, slots = np.empty(slot[-1], np.int32), np.empty(slot[-1], np.int64)
         _deal(reach, slot, columns, rows, strips, starts[:-1].copy(), lists, slots)
-        picture, light = xy.new_empty(channels, height, width), xy.new_empty(height, width)
+        picture, alpha = xy.new_empty(_CHANNELS, height, width), xy.new_empty(height, width)
         workers = max(1, min(64, rows * columns))
         _forward(
-            packed, starts, lists, width, height, channels, picture.numpy(),
-            light.numpy(), workers,
+            packed, starts, lists, width, height, picture.numpy(), alpha.numpy(), FACTORS, workers
         )  # fmt: skip
-        alpha = 1 - light
         ctx.save_for_backward(picture, alpha)
         ctx.state = (packed, starts, lists, slots, slot, order, workers)
-        ctx.shape = (count, channels, width, height)
+        ctx.shape = (features.shape[0], width, height)
         return picture.permute(1, 2, 0), alpha
 
     @staticmethod
     def backward(ctx, d_picture, d_alpha):  # type: ignore[override]
         picture, alpha = ctx.saved_tensors
         packed, starts, lists, slots, slot, order, workers = ctx.state
-        count, channels, width, height = ctx.shape
+        count, width, height = ctx.shape
         d_picture, d_alpha = d_picture.permute(2, 0, 1).contiguous(), d_alpha.contiguous()
-        part = np.zeros((lists.shape[0], _MOMENTS + max(channels, _FEW)), np.float32)
+        part = d_picture.new_zeros(lists.shape[0], _SUMS).numpy()
         match_threads()
         _backward(
-            packed, starts, lists, slots, width, height, channels, picture.numpy(), alpha.numpy(),
-            d_picture.numpy(), d_alpha.numpy(), part.reshape(-1), workers,
+            packed, starts, lists, slots, width, height, picture.numpy(), alpha.numpy(),
+            d_picture.numpy(), d_alpha.numpy(), part.reshape(-1), FACTORS, workers,
         )  # fmt: skip
         new = d_picture.new_zeros
         d_xy, d_conic = new(count, 2), new(count, 3)
-        d_features, d_opacity = new(count, channels), new(count)
+        d_features, d_opacity = new(count, _CHANNELS), new(count)
         _gather(
             packed, order, slot, part, d_xy.numpy(), d_conic.numpy(),
             d_features.numpy(), d_opacity.numpy(),
@@ -434,12 +420,24 @@ def rasterise_splats(
 ) -> tuple[Tensor, Tensor]:
     """The twin of `ops.splats`; float32 inside, whatever comes in."""
     match_threads()
-    dtype = features.dtype
-    given = [x.float() for x in (xy, depth, conic, features, opacity)]
-    picture, alpha = _Rasterise.apply(*given, width, height)  # type: ignore[misc]
+    dtype, channels = features.dtype, features.shape[1]
+    on_screen = [x.float() for x in (xy, depth, conic)]
+    features, opacity = features.float(), opacity.float()
+    if channels > _CHANNELS:  # a splat one of whose features is no number is in no part
+        opacity = torch.where(torch.isfinite(features).all(-1), opacity, 0)
+    if channels % _CHANNELS or not channels:
+        features = F.pad(features, (0, _CHANNELS - channels % _CHANNELS))
+    parts = [
+        _Rasterise.apply(*on_screen, some, opacity, width, height)
+        for some in features.split(_CHANNELS, -1)
+    ]
+    pictures, alphas = zip(*parts)  # type: ignore[arg-type]
+    picture = pictures[0] if len(parts) == 1 else torch.cat(pictures, -1)
+    if channels < picture.shape[-1]:
+        picture = picture[..., :channels]
     if not picture.requires_grad:  # losses want it by channels, as it is, and go back that way
         picture = picture.contiguous()
-    return picture.to(dtype), alpha.to(dtype)
+    return picture.to(dtype), alphas[0].to(dtype)
 
 
 def project_splats(
