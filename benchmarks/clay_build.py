@@ -6,6 +6,9 @@ Nothing of the head is kept on disk between processes: a fresh install takes as 
 is our modules and scipy, after torch; `build` is the first call of `clay()`.
 """
 
+import likeness  # noqa: F401  # before torch: says how threads wait
+
+# isort: split
 import subprocess
 import sys
 

@@ -3,6 +3,9 @@
 python benchmarks/export.py [--splats 30000] [--seconds 60] [--only json csv]
 """
 
+import likeness  # noqa: F401  # before torch: says how threads wait
+
+# isort: split
 import argparse
 import resource
 import tempfile

@@ -6,6 +6,9 @@ Every ratio is taken in one interleaved run (ours, plain, ours, plain; the media
 same synthetic person, rays, places, networks and losses.
 """
 
+import likeness  # before torch: says how threads wait
+
+# isort: split
 import argparse
 import platform
 import time
@@ -22,7 +25,6 @@ import torch.nn.functional as F
 from ops_fields import interleaved
 from torch import Tensor, nn
 
-import likeness
 from likeness.captures.synthetic import film
 from likeness.core.batching import take
 from likeness.methods.nerface.avatar import NerfaceAvatar

@@ -6,6 +6,9 @@ A short tracked clip, played again and again until it is long: every frame is de
 one of its own. One process a length, because peaks do not come down.
 """
 
+import likeness  # noqa: F401  # before torch: says how threads wait
+
+# isort: split
 import resource
 import tempfile
 import time

@@ -7,6 +7,9 @@ there are. Figures begin after the person was learned (the first 25 frames). Wit
 pictures are drawn as well, as `likeness reenact AVATAR camera` does.
 """
 
+import likeness  # noqa: F401  # before torch: says how threads wait
+
+# isort: split
 import time
 from dataclasses import dataclass
 from pathlib import Path

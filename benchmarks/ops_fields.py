@@ -5,6 +5,9 @@
 Every ratio is taken in one interleaved run: fast, plain, fast, plain, and the median of each.
 """
 
+import likeness  # before torch: says how threads wait
+
+# isort: split
 import argparse
 import platform
 from collections.abc import Callable
@@ -15,7 +18,6 @@ import torch
 from timing import interleaved, machine
 from torch import Tensor
 
-import likeness  # sets how threads wait, so it comes before torch
 from likeness.core.batching import move
 from likeness.nn.mlp import MLP
 from likeness.ops.dense import _dense_layers, dense_layers

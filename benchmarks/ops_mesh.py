@@ -6,6 +6,9 @@ Medians, each row in turn within one run, after a warm-up; a ball of the given n
 that fills two thirds of the picture.
 """
 
+import likeness  # before torch: says how threads wait
+
+# isort: split
 import argparse
 import math
 from collections.abc import Callable
@@ -13,7 +16,6 @@ from collections.abc import Callable
 import torch
 from timing import interleaved, machine
 
-import likeness  # sets how threads wait, so it comes before torch
 from likeness.core.batching import move
 from likeness.core.camera import pinhole
 from likeness.core.rig import Mesh

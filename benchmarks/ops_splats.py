@@ -5,6 +5,9 @@ plain-torch definition in the same run, at a size the definition can hold. On a 
 use too, --busy takes the processor time of one thread instead, which waiting does not lengthen.
 """
 
+import likeness  # noqa: F401  # before torch: says how threads wait
+
+# isort: split
 import os
 from collections.abc import Callable
 from importlib.util import find_spec

@@ -5,6 +5,9 @@
 Needs node with puppeteer-core, and Chromium; draws in software, which is what the times are of.
 """
 
+import likeness  # noqa: F401  # before torch: says how threads wait
+
+# isort: split
 import json
 from dataclasses import replace
 from pathlib import Path

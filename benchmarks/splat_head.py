@@ -5,6 +5,9 @@ Run: python benchmarks/splat_head.py draw --avatar AVATAR --track TRACK
      (both with --device cuda, where there is one)
 """
 
+import likeness  # noqa: F401  # before torch: says how threads wait
+
+# isort: split
 import time
 from collections.abc import Callable
 from dataclasses import replace

@@ -10,6 +10,9 @@ mean difference from it, because what counts as a head's zero pose depends on it
 is the second difference of the rotation error, so that true motion does not count.
 """
 
+import likeness  # noqa: F401  # before torch: says how threads wait
+
+# isort: split
 import argparse
 import tempfile
 import time

@@ -6,6 +6,9 @@ AVATAR learned a volume (nerface, nerfblendshape) from a person that `likeness s
 is the folder `truth` beside that film. Both rigs get one alignment: that of the tracked one.
 """
 
+import likeness  # noqa: F401  # before torch: says how threads wait
+
+# isort: split
 import argparse
 import time
 from pathlib import Path

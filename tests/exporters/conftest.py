@@ -60,12 +60,13 @@ def avatar(motion):
         ATLAS,
         torch.full((8, 8, 3), 0.5),
         pinhole(10.0, 8, 8, torch.eye(4)),
+        degree=3,
     )
     with torch.no_grad():
         for name, size in (
             ("offset", 0.003), ("rotation", 1.0), ("log_scale", 0.4), ("opacity", 1.5),
             ("colour", 0.2), ("follow", 2.0), ("motion_atlas", 0.002), ("shade_atlas", 0.1),
-            ("corrections", 2.0),
+            ("corrections", 2.0), ("gleam", 0.05),
         ):  # fmt: skip
             value = getattr(head, name)
             value += size * torch.randn(value.shape, generator=g)

@@ -19,6 +19,7 @@ from likeness.exporters.motion_json import write_motion_json
 from likeness.exporters.notes import Note
 from likeness.exporters.page import Page
 from likeness.exporters.page.export import WEB, page, payload, script
+from likeness.ops.harmonics import splat_colour
 
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
 
@@ -72,6 +73,18 @@ def test_the_page_poses_every_splat_as_the_avatar_does(node, avatar, motion):
         torch.testing.assert_close(table[:, 8:11], ours.scale, rtol=2e-3, atol=0)
         colour = 0.5 + 0.28209479177387814 * ours.harmonics[:, 0]
         assert (table[:, 12:15] - colour).abs().max() < 1e-3
+
+
+@needs_node
+def test_the_page_has_the_colours_that_an_eye_sees(node, avatar, motion):
+    eye = [0.3, 0.1, 0.2]
+    said = node(f"say(Array.from(pose(model, work, packedMotion(model).expression(4), {eye})));")
+    table = torch.tensor(said).view(-1, 16)
+    ours = avatar.splats(motion[4])
+    along = torch.nn.functional.normalize(ours.means - torch.tensor(eye), dim=-1)
+    colour = splat_colour(ours.harmonics, along)
+    assert (table[:, 12:15].clamp(min=0) - colour).abs().max() < 2e-3
+    assert (0.5 + 0.28209479177387814 * ours.harmonics[:, 0] - colour).abs().max() > 0.1
 
 
 @needs_node

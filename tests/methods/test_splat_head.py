@@ -9,13 +9,14 @@ from likeness.captures.synthetic import film
 from likeness.core.batching import take
 from likeness.core.errors import BadInput, Unsupported
 from likeness.core.regions import REGION
-from likeness.methods.splats.avatar import bilinear_cells
+from likeness.methods.splats.avatar import bilinear_cells, eye_of
 from likeness.methods.splats.code import Regression, learn_code
 from likeness.methods.splats.growth import recycle
 from likeness.methods.splats.looks import look_at_frames
 from likeness.methods.splats.method import RiggedSplats
 from likeness.methods.splats.placement import on_surface, undressed
 from likeness.methods.splats.surface import bake
+from likeness.ops.harmonics import splat_colour
 from likeness.ops.image import psnr
 from likeness.rigs import RIGS
 from likeness.training.frames import trainable_frames
@@ -109,6 +110,18 @@ def test_moving_head_and_torso_moves_every_splat(learned, pair):
     torch.testing.assert_close(
         b.means - a.means, shift[:3, 3].expand_as(a.means), atol=1e-4, rtol=0
     )
+
+
+def test_colours_depend_on_where_they_are_seen_from_as_exported_harmonics_say(learned, pair):
+    head, (_, track) = learned[1], pair
+    camera, moment = take(track.cameras, 0), take(track.expressions, 0)
+    assert head.gleam.shape[1:] == (3, 3)
+    assert head.gleam.abs().max() > 1e-3
+    eye = eye_of(camera)
+    posed, sent = head._seen(moment, eye), head.splats(moment)
+    along = torch.nn.functional.normalize(sent.means - eye, dim=-1)
+    expected = splat_colour(sent.harmonics, along)[posed.shown]
+    torch.testing.assert_close(posed.colour.clamp(min=0), expected, rtol=0, atol=1e-4)
 
 
 def test_an_expression_of_another_width_is_refused(learned, pair):

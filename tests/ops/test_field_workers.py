@@ -1,11 +1,13 @@
 import multiprocessing
 import os
 
+import numba
 import pytest
 import torch
 
 from likeness.nn.mlp import MLP
 from likeness.ops.hash_grid import HashLayout, hash_encode
+from likeness.ops.twins import one_for_torch, threads
 
 LAYOUT = HashLayout(levels=4, features=2, coarsest=4, finest=32, log2_size=10)
 
@@ -37,5 +39,22 @@ def test_numbas_pool_leaves_the_number_of_torch_threads_alone():
         torch.set_num_threads(1)
         work(0)
         assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(numba.config.NUMBA_NUM_THREADS < 2, reason="one thread is all there is")
+def test_kernels_keep_their_threads_where_torch_has_one():
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        expected = work(1)
+        with one_for_torch():
+            assert torch.get_num_threads() == 1
+            found = work(1)
+            assert torch.get_num_threads() == 1
+            assert threads() == numba.get_num_threads() == 2
+        assert torch.get_num_threads() == threads() == 2
+        assert found == pytest.approx(expected, rel=1e-5)
     finally:
         torch.set_num_threads(before)

@@ -87,7 +87,7 @@ def test_projection_gradients_are_those_of_finite_differences():
 
 @pytest.mark.parametrize(
     ("count", "size", "channels"),
-    [(0, (5, 4), 3), (1, (1, 1), 3), (7, (16, 16), 1), (150, (33, 29), 4), (400, (50, 17), 3)],
+    [(0, (5, 4), 3), (1, (1, 1), 3), (7, (16, 16), 1), (150, (33, 29), 8), (400, (50, 17), 3)],
 )
 def test_the_fast_rasteriser_agrees_in_values_and_gradients(count, size, channels):
     from likeness.ops import splats_cpu
@@ -105,6 +105,17 @@ def test_the_fast_rasteriser_agrees_in_values_and_gradients(count, size, channel
             other = actual.flatten(1).norm(dim=-1) if actual.dim() > 1 else actual.abs()
             loud = rows > 1e-2 * rows.max()
             torch.testing.assert_close(other[loud].double(), rows[loud], rtol=2e-2, atol=0)
+
+
+def test_a_splat_without_one_of_its_features_is_in_none_of_them():
+    means, rotation, scale, features, opacity = scene(20, 3, 7)
+    projected = project_splats(means, rotation, scale, camera())
+    features[4, 5] = float("nan")
+    picture, alpha = rasterise_splats(projected, features, opacity, 40, 32)
+    opacity[4], features[4] = 0, 0
+    without, thinner = rasterise_splats(projected, features, opacity, 40, 32)
+    assert torch.equal(picture, without)
+    assert torch.equal(alpha, thinner)
 
 
 def test_results_are_the_same_bit_for_bit_on_one_thread_and_two():

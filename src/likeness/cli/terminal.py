@@ -24,6 +24,7 @@ from rich.progress import (
 
 from likeness.cli.interrupt import Interrupts
 from likeness.core.progress import listening
+from likeness.ops.twins import one_for_torch
 from likeness.verbs import VERBS
 
 
@@ -79,7 +80,7 @@ def run(verb: str, arguments: Sequence[str], stop: Interrupts) -> None:
     logging.getLogger("likeness").setLevel(logging.INFO)
     warnings.filterwarnings("ignore")  # other people's deprecations are not the user's business
     stop.work()
-    with listening(Bars(console, stop)), more_after_help(function, arguments):
+    with listening(Bars(console, stop)), more_after_help(function, arguments), one_for_torch():
         result = tyro.cli(
             positional(function),
             prog=f"likeness {verb}",

@@ -21,7 +21,7 @@ _SURFACE = (
     "shape_joints",
 )
 _SPLATS = (
-    "corners", "weights", "offset", "rotation", "log_scale", "opacity", "colour", "follow",
+    "corners", "weights", "offset", "rotation", "log_scale", "opacity", "colour", "follow", "gleam",
     "uv", "motion_atlas", "shade_atlas", "rest_head", "rest_torso",
 )  # fmt: skip
 
@@ -40,7 +40,9 @@ class SplatRig:
     joints, 3 x the head's turn from rest_head, 3 x the torso's turn, 5 x its shift, and `bends`
     modes of the clothes, whose numbers at the end of the code weigh the second tile only. `follow`
     (a logit) says how much goes with the head, not the torso. `regression.*` predicts corrections
-    of the head's pose, coefficients, modes and the torso's pose from the same features.
+    of the head's pose, coefficients, modes and the torso's pose from the same features. `gleam`
+    holds harmonics from degree 1 on, of the direction from the eye to the splat in the axes of the
+    head, or of the torso where `follow` is below 0.
     """
 
     needs = LinearSplats

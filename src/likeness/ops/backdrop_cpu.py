@@ -12,7 +12,7 @@ _FAST = {"contract", "nsz", "arcp"}
 f32 = np.float32
 
 
-@nb.njit(inline="always", error_model="numpy", fastmath=_FAST)
+@nb.njit(error_model="numpy", fastmath=_FAST)
 def _corner(back, x, y, width, height):
     """Left and top neighbour of where a pixel comes from, and how far beyond each, at most 1."""
     px, py = f32(x) + f32(0.5), f32(y) + f32(0.5)

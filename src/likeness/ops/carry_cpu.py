@@ -46,7 +46,7 @@ def _forward(vertices, corners, weights, offsets, rotations, means, turned, axes
         turned[i, 3] = qw * rz + qx * ry - qy * rx + qz * rw
 
 
-@njit(inline="always", error_model="numpy")
+@njit(error_model="numpy")
 def _quaternion(a, b, c, d, e, f, g, h, k):
     """Of the rotation [[a b c] [d e f] [g h k]]: unit wxyz with w >= 0."""
     one, half = np.float32(1), np.float32(0.5)

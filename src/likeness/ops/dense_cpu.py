@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from likeness.ops.dense import ROWS
+from likeness.ops.twins import threads
 
 T = TypeVar("T")
 _kept = local()
@@ -120,23 +121,23 @@ def _spread(work: Callable[[slice], T], chunks: list[slice]) -> list[T]:
     def quietly(rows: slice) -> T:
         return work(rows)
 
-    threads = min(torch.get_num_threads(), len(chunks))
-    if threads < 2:
+    count = min(threads(), len(chunks))
+    if count < 2:
         return [quietly(rows) for rows in chunks]
-    return list(_workers(threads, os.getpid()).map(quietly, chunks))
+    return list(_workers(count, os.getpid()).map(quietly, chunks))
 
 
 @cache
-def _workers(threads: int, process: int) -> ThreadPoolExecutor:
+def _workers(count: int, process: int) -> ThreadPoolExecutor:
     """Threads that do torch's work alone. Per process: threads do not survive a fork."""
-    met = Barrier(threads + 1)
+    met = Barrier(count + 1)
 
     def start() -> None:
         torch.set_num_threads(1)  # of this thread, and of threads that start later
         met.wait()
 
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="likeness-dense")
-    for _ in range(threads):
+    pool = ThreadPoolExecutor(count, thread_name_prefix="likeness-dense")
+    for _ in range(count):
         pool.submit(start)
     before = torch.get_num_threads()
     met.wait()

@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -95,3 +96,21 @@ def splat_colour(
 def _splat_colour(harmonics: Tensor, directions: Tensor, degree: int) -> Tensor:
     basis = spherical_harmonics(directions, degree)
     return ((basis[..., None] * harmonics).sum(1) + 0.5).clamp(min=0)
+
+
+def turned_harmonics(
+    harmonics: Float[Tensor, "N H 3"], rotation: Float[Tensor, "N 3 3"]
+) -> Float[Tensor, "N H 3"]:
+    """Harmonics that are seen along `d` as the given ones are along `rotation^T d`.
+
+    A rotation mixes harmonics of one degree only, by a matrix that is found from what the
+    harmonics are in some directions before and after it.
+    """
+    degree = math.isqrt(harmonics.shape[1]) - 1
+    some = F.normalize(
+        torch.randn(64, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64), dim=-1
+    ).to(harmonics.device)
+    there = torch.linalg.pinv(spherical_harmonics(some, degree))  # H 64
+    kinds, which = torch.unique(rotation.reshape(-1, 9), dim=0, return_inverse=True)
+    here = spherical_harmonics(some @ kinds.view(-1, 3, 3).double(), degree)  # R 64 H
+    return (there @ here).to(harmonics.dtype)[which] @ harmonics

@@ -114,7 +114,7 @@ def _block(points: int) -> int:
     return min(max(1024, -(-points // 8)), 32768)
 
 
-@njit(inline="always")
+@njit
 def _prepare(points, first, count, scale, stride, size, start, index, weight, part):
     """Entries and weights of the vertices around a tile of points, and how far along each axis
     they lie in their cell. Without a branch per point, so that it runs on vectors. Points outside
@@ -151,7 +151,7 @@ def _prepare(points, first, count, scale, stride, size, start, index, weight, pa
             index[6, j], index[7, j] = start + ((a ^ h) & low_bits), start + ((d ^ h) & low_bits)
 
 
-@njit(inline="always")
+@njit
 def _scratch():
     return (
         np.empty((8, _TILE), np.uint32),  # unsigned: no test for counting from the end

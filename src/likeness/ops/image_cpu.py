@@ -28,7 +28,7 @@ def _statistics(x, y, taps, across):
             _along(rows[m], taps, across[m, c, r])
 
 
-@nb.njit(inline="always", error_model="numpy", fastmath=_FAST)
+@nb.njit(error_model="numpy", fastmath=_FAST)
 def _along(padded, taps, out):
     for j in range(out.shape[0]):
         out[j] = padded[j] * taps[0]
@@ -38,7 +38,7 @@ def _along(padded, taps, out):
             out[j] += t * padded[j + k]
 
 
-@nb.njit(inline="always", error_model="numpy", fastmath=_FAST)
+@nb.njit(error_model="numpy", fastmath=_FAST)
 def _down(planes, c, r, taps, out):
     height, width = planes.shape[1], planes.shape[2]
     out[:] = f32(0)

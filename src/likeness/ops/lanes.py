@@ -9,6 +9,7 @@ order of sums. They can only be used in compiled functions; operands may be lane
 import operator
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import float32, types
 from numba.core import cgutils
@@ -162,6 +163,17 @@ def where_least(_: Any, test: Any, least: Any, value: Any) -> Any:
 
 
 @intrinsic
+def which(_: Any, test: Any, least: Any, value: Any, other: Any) -> Any:
+    """`value` in the lanes where `test` is at least `least`, `other` in the others."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        a, b, c, d = (_spread(builder, v) for v in args)
+        return builder.select(builder.fcmp_ordered(">=", a, b, flags=_FLAGS), c, d)
+
+    return signature(lanes, test, least, value, other), generate
+
+
+@intrinsic
 def added(_: Any, value: Any) -> Any:
     """The sum over lanes: halves onto each other, three times."""
 
@@ -177,25 +189,62 @@ def added(_: Any, value: Any) -> Any:
 
 
 @intrinsic
-def exponential(_: Any, x: Any) -> Any:
-    """exp of numbers in [-80, 0] to about 3e-7: 2^n times a polynomial, without a library call."""
+def each_added(_: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
+    """The sums over lanes of eight, as lanes: neighbours are added until one is left of each."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        y = builder.fmul(args[0], _constant(_VECTOR, 1.4426950408889634), flags=_FLAGS)
-        kind = ir.FunctionType(_VECTOR, [_VECTOR])
-        floor = cgutils.get_or_insert_function(builder.module, kind, f"llvm.floor.v{LANES}f32")
-        n = builder.call(floor, [y])
-        f = builder.fsub(y, n, flags=_FLAGS)
-        p = _constant(_VECTOR, _TAYLOR[0])
-        for factor in _TAYLOR[1:]:
-            p = builder.fmul(p, f, flags=_FLAGS)
-            p = builder.fadd(p, _constant(_VECTOR, factor), flags=_FLAGS)
-        power = builder.add(builder.fptosi(n, _WHOLE), _constant(_WHOLE, 127))
-        scale = builder.bitcast(builder.shl(power, _constant(_WHOLE, 23)), _VECTOR)
-        return builder.fmul(p, scale, flags=_FLAGS)
+        rows = list(args)
+        while len(rows) > 1:  # lanes hold a number of each row so far, in the order of rows
+            even, odd = list(range(0, 2 * LANES, 2)), list(range(1, 2 * LANES, 2))
+            rows = [
+                builder.fadd(
+                    builder.shuffle_vector(a, b, ir.Constant(_WHOLE, even)),
+                    builder.shuffle_vector(a, b, ir.Constant(_WHOLE, odd)),
+                    flags=_FLAGS,
+                )
+                for a, b in zip(rows[::2], rows[1::2])
+            ]
+        return rows[0]
 
-    return signature(lanes, lanes), generate
+    return signature(lanes, *[lanes] * LANES), generate
 
 
-_TAYLOR = (1.8775767e-3, 8.9893397e-3, 5.5826318e-2, 2.4015361e-1, 6.9315308e-1, 9.9999994e-1)
-"""2^f for f in [0, 1), highest power first."""
+@intrinsic
+def power_of_two(_: Any, x: Any, factors: Any) -> Any:
+    """2^x of numbers in [-120, 120] to 1e-7, without a library call.
+
+    `factors` are `FACTORS`, handed in: compiled in, the address of each would be fetched first.
+    """
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = context.make_array(sig.args[1])(context, builder, args[1]).data
+
+        def factor(i: int) -> Any:
+            place = builder.gep(data, [ir.Constant(ir.IntType(64), i)])
+            return _spread(builder, builder.load(place))
+
+        # Adding three halves of 2^24 leaves no room for fractions: rounds to whole numbers.
+        whole = builder.fadd(args[0], factor(0), flags=_FLAGS)
+        f = builder.fsub(args[0], builder.fsub(whole, factor(0), flags=_FLAGS), flags=_FLAGS)
+        p = factor(1)
+        for i in range(2, len(FACTORS)):
+            p = builder.fadd(builder.fmul(p, f, flags=_FLAGS), factor(i), flags=_FLAGS)
+        raised = builder.shl(builder.bitcast(whole, _WHOLE), _constant(_WHOLE, 23))
+        return builder.bitcast(builder.add(builder.bitcast(p, _WHOLE), raised), _VECTOR)
+
+    return signature(lanes, lanes, factors), generate
+
+
+FACTORS = np.array(
+    [
+        12582912.0,
+        1.32764607e-3,
+        9.67554124e-3,
+        5.55071331e-2,
+        2.40221197e-1,
+        6.93146967e-1,
+        1.00000007,
+    ],
+    np.float32,
+)
+"""What rounds, then the terms of 2^f for f in [-1/2, 1/2], highest power first."""

@@ -69,12 +69,17 @@ def rasterise(
     seen = [see(view.detach(), triangles, *size, cull) for view in views]
     found = [locate(view, triangles, one) for view, one in zip(views, seen, strict=True)]
     return Raster(
-        torch.stack(seen).reshape(*batch, *size),
-        torch.stack([weights for weights, _ in found]).reshape(*batch, *size, 3),
-        torch.stack([depth for _, depth in found]).reshape(*batch, *size),
+        _stacked(seen).reshape(*batch, *size),
+        _stacked([weights for weights, _ in found]).reshape(*batch, *size, 3),
+        _stacked([depth for _, depth in found]).reshape(*batch, *size),
         corners,
         triangles,
     )
+
+
+def _stacked(pictures: list[Tensor]) -> Tensor:
+    """Stacked, and one alone not copied for it."""
+    return pictures[0][None] if len(pictures) == 1 else torch.stack(pictures)
 
 
 def interpolate(

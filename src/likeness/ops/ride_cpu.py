@@ -21,7 +21,7 @@ f32 = np.float32
 _LOW, _SPAN = f32(AWAY[0]), f32(AWAY[1] - AWAY[0])
 
 
-@njit(inline="always", error_model="numpy", fastmath=_FAST)
+@njit(error_model="numpy", fastmath=_FAST)
 def _axes(vertices, corners, i, frame):
     """Axes of a triangle, row by row as a matrix whose columns they are; False where it is flat."""
     a, b, c = corners[i, 0], corners[i, 1], corners[i, 2]
@@ -112,7 +112,7 @@ def _dress(
         turned[j, 0], turned[j, 1], turned[j, 2], turned[j, 3] = w, x, y, z
 
 
-@njit(inline="always", error_model="numpy", fastmath=_FAST)
+@njit(error_model="numpy", fastmath=_FAST)
 def _product(aw, ax, ay, az, bw, bx, by, bz):
     return (
         aw * bw - ax * bx - ay * by - az * bz,

@@ -12,21 +12,25 @@ loop adds them, so that nothing is atomic and results do not depend on the numbe
 import numba as nb
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from likeness.ops import splats_project_cpu
 from likeness.ops.jit import njit
 from likeness.ops.lanes import (
+    FACTORS,
     LANES,
     added,
-    exponential,
+    each_added,
     higher,
     load,
     lower,
+    power_of_two,
     prefetch,
     steps,
     store,
     where_least,
+    which,
 )
 from likeness.ops.splats import DILATION, NEAR, WIDE
 from likeness.ops.twins import match_threads
@@ -35,12 +39,16 @@ TILE = 16
 _PIXELS = TILE * TILE
 _FAST = {"contract", "nsz", "arcp", "nnan", "ninf"}
 _MOMENTS = 6
-_HEAD = 11  # numbers of a packed splat before its features
+_SUMS = 9  # of a splat in a tile: moments, and a gradient for each channel
+_HEAD = 12  # numbers of a packed splat before its features
+_CHANNELS = 3  # of a picture; more are drawn in turn, so that sums stay in registers
 _LINE = 16  # numbers that come from memory together; a splat begins a line
-_AHEAD = 6  # splats that are asked for before their turn: they lie all over memory
-_END = _REST = _PIXELS  # offsets into a worker's scratch array, which light left begins
-_OUT = _ALPHA = _REST + _PIXELS
+_STRETCH = 16  # splats of a tile that are taken together, the next ones asked for meanwhile
+_OUT = _REST = _PIXELS  # offsets into a worker's scratch array, which light left begins
+_ALPHA = _REST + _PIXELS
 _GRAD = _ALPHA + _PIXELS
+_TWO, _THREE = _PIXELS, 2 * _PIXELS  # from the first channel to the second, the third
+_LOG2E = np.float32(1.4426950408889634)
 
 f32 = np.float32
 
@@ -64,7 +72,6 @@ def _order(depth, features, opacity):
 def _pack(order, xy, conic, features, opacity, width, height, packed, reach, tiles):
     """Splats in order, with what `_rows` and `_groups` need, and the box of tiles of each, first
     and last column and row; empty where it is not seen. `tiles` is how many those are."""
-    channels = features.shape[1]
     for j in nb.prange(order.shape[0]):
         i = order[j]
         x, y, o = xy[i, 0], xy[i, 1], opacity[i]
@@ -72,7 +79,8 @@ def _pack(order, xy, conic, features, opacity, width, height, packed, reach, til
         determinant = a * c - b * b
         # A hundredth more than where alpha falls below 1/255, so that rounding here never drops a
         # pixel that the test of alpha would keep.
-        level = f32(2.01) * np.log(f32(255) * o) + f32(0.01)
+        faint = np.log2(o)
+        level = f32(2.01) * (f32(np.log(255)) + f32(np.log(2)) * faint) + f32(0.01)
         rx, ry = np.sqrt(level * c / determinant), np.sqrt(level * a / determinant)
         reach[j, 0], reach[j, 1], reach[j, 2], reach[j, 3], tiles[j] = 0, -1, 0, -1, 0
         if not (np.isfinite(rx) and np.isfinite(ry) and determinant > f32(0)):
@@ -90,7 +98,8 @@ def _pack(order, xy, conic, features, opacity, width, height, packed, reach, til
         packed[j, 2], packed[j, 3], packed[j, 4] = a, b, c
         packed[j, 6], packed[j, 7] = ry * b / a, b / c
         packed[j, 8], packed[j, 9], packed[j, 10] = level / c, determinant / (c * c), rx
-        for k in range(channels):
+        packed[j, 11] = faint
+        for k in range(_CHANNELS):
             packed[j, _HEAD + k] = features[i, k]
 
 
@@ -149,148 +158,159 @@ def _deal(reach, slot, columns, rows, strips, cursor, lists, slots):
                     slots[to] = at + tx - reach[j, 0]
 
 
-@njit(inline="always", error_model="numpy", fastmath=_FAST)
-def _groups(packed, k, left):
-    """The first and last group of 8 columns of a tile that a splat reaches."""
-    middle, reach = packed[k, 0] - f32(0.5) - f32(left), packed[k, 10]
-    first = np.ceil(max(min(middle - reach, f32(TILE)), f32(0)))
-    last = np.floor(max(min(middle + reach, f32(TILE - 1)), f32(-1)))
-    return np.int32(first) >> 3, np.int32(last) >> 3
+@njit(error_model="numpy", fastmath=_FAST)
+def _spans(packed, lists, first, end, left, top, spans):
+    """Which rows of a tile the splats of a stretch of its list reach, in either half of its
+    columns: (place in the list, half, first row, rows), as many as are returned.
 
-
-@njit(inline="always", error_model="numpy", fastmath=_FAST)
-def _rows(packed, k, left, top):
-    """The first and last row of a tile that a splat reaches in 8 columns from `left` on.
-
-    An ellipse is highest (and lowest) at `peak` from its middle, or at the nearest of the columns;
-    at dx its border is at -tilt dx plus and minus sqrt(tall - wide dx^2).
+    Found for a stretch at once, without branches, because the loops over rows would otherwise wait
+    for it. An ellipse is highest (and lowest) at `peak` from its middle, or at the nearest of the
+    columns; at dx its border is at -tilt dx plus and minus sqrt(tall - wide dx^2).
     """
-    peak, tilt, tall, wide = packed[k, 6], packed[k, 7], packed[k, 8], packed[k, 9]
-    first = f32(left) + f32(0.5) - packed[k, 0]
-    last = first + f32(LANES - 1)
-    below, above = min(max(-peak, first), last), min(max(peak, first), last)
-    low = -tilt * above - np.sqrt(max(tall - wide * above * above, f32(0)))
-    high = -tilt * below + np.sqrt(max(tall - wide * below * below, f32(0)))
-    middle = packed[k, 1] - f32(0.5) - f32(top)
-    start = np.ceil(max(min(middle + low, f32(TILE)), f32(0)))
-    end = np.floor(max(min(middle + high, f32(TILE - 1)), f32(-1)))
-    return np.int32(start), np.int32(end)
+    found = 0
+    for at in range(first, end):
+        k = lists[at]
+        peak, tilt, tall, wide = packed[k, 6], packed[k, 7], packed[k, 8], packed[k, 9]
+        reach, middle = packed[k, 10], packed[k, 1] - f32(0.5) - f32(top)
+        for half in range(2):
+            near = f32(left + LANES * half) + f32(0.5) - packed[k, 0]
+            far = near + f32(LANES - 1)
+            below, above = min(max(-peak, near), far), min(max(peak, near), far)
+            low = -tilt * above - np.sqrt(max(tall - wide * above * above, f32(0)))
+            high = -tilt * below + np.sqrt(max(tall - wide * below * below, f32(0)))
+            start = np.int32(np.ceil(max(min(middle + low, f32(TILE)), f32(0))))
+            stop = np.int32(np.floor(max(min(middle + high, f32(TILE - 1)), f32(-1))))
+            spans[found, 0], spans[found, 1] = at, half
+            spans[found, 2], spans[found, 3] = start, stop + 1 - start
+            found += (stop >= start) & (near <= reach) & (far >= -reach)
+    return found
 
 
-@njit(inline="always", error_model="numpy", fastmath=_FAST)
+@njit(error_model="numpy", fastmath=_FAST)
 def _finished(b):
     """Whether no pixel of a tile lets light through any more."""
     most = load(b, 0)
     for j in range(1, _PIXELS // LANES):
         most = higher(most, load(b, j * LANES))
-    return added(most) == f32(0)
+    return added(higher(most, f32(0))) == f32(0)
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
-def _forward(packed, starts, lists, width, height, channels, picture, light, workers):
+def _forward(packed, starts, lists, width, height, picture, alpha, factors, workers):
     columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     for worker in nb.prange(workers):
-        # One scratch array: light left, light at the end, then features.
-        b = np.empty(_OUT + channels * _PIXELS, np.float32)
+        # One scratch array: light left (below nothing: what was left when the pixel ended), then
+        # features.
+        b = np.empty(_OUT + _CHANNELS * _PIXELS, np.float32)
+        spans = np.empty((2 * _STRETCH, 4), np.int64)
         for tile in range(worker, rows * columns, workers):
             left, top = (tile % columns) * TILE, (tile // columns) * TILE
-            b[: 2 * _PIXELS] = f32(1)
+            b[:_PIXELS] = f32(1)
             b[_OUT:] = f32(0)
-            for at in range(starts[tile], starts[tile + 1]):
-                if (at - starts[tile]) & 15 == 15 and _finished(b):
+            end = starts[tile + 1]
+            for first in range(starts[tile], end, _STRETCH):
+                if first > starts[tile] and _finished(b):
                     break
-                k = lists[at]
-                prefetch(packed, np.int64(lists[min(at + _AHEAD, starts[tile + 1] - 1)]))
-                px, py = packed[k, 0], packed[k, 1]
-                ca, cb, cc, o = packed[k, 2], packed[k, 3], packed[k, 4], packed[k, 5]
-                g0, g1 = _groups(packed, k, left)
-                for g in range(g0, g1 + 1):
-                    r0, r1 = _rows(packed, k, left + (g << 3), top)
-                    dx = steps(f32(left + (g << 3)) + f32(0.5) - px)
-                    across, lean = f32(-0.5) * ca * dx * dx, cb * dx
-                    for y in range(r0, r1 + 1):
-                        dy = f32(top + y) + f32(0.5) - py
-                        base = ((y & 15) << 4) + ((g & 1) << 3)
-                        power = across - dy * (lean + f32(0.5) * cc * dy)
-                        a = o * exponential(higher(lower(power, f32(0)), f32(-20)))
+                number = _spans(packed, lists, first, min(first + _STRETCH, end), left, top, spans)
+                for n in range(number):
+                    at, half = spans[n, 0], spans[n, 1]
+                    k = lists[at]
+                    prefetch(packed, np.int64(lists[min(at + _STRETCH, end - 1)]))
+                    px, py, o = packed[k, 0], packed[k, 1], packed[k, 11]
+                    ca, cb = f32(-0.5) * _LOG2E * packed[k, 2], _LOG2E * packed[k, 3]
+                    cc = f32(0.5) * _LOG2E * packed[k, 4]
+                    c0, c1, c2 = packed[k, _HEAD], packed[k, _HEAD + 1], packed[k, _HEAD + 2]
+                    dx = steps(f32(left + LANES * half) + f32(0.5) - px)
+                    across, lean = ca * dx * dx + o, cb * dx
+                    dy = f32(top + spans[n, 2]) + f32(0.5) - py
+                    base = spans[n, 2] * TILE + half * LANES
+                    for _ in range(spans[n, 3]):
+                        a = power_of_two(higher(across - dy * (lean + cc * dy), f32(-120)), factors)
                         a = where_least(a, f32(1 / 255), lower(a, f32(0.99)))
                         t = load(b, base)
-                        left_over = t - t * a
-                        weight = where_least(left_over, f32(1e-4), t * a)
-                        store(b, base, where_least(left_over, f32(1e-4), left_over))
-                        store(b, _END + base, load(b, _END + base) - weight)
-                        for c in range(channels):
-                            to = _OUT + (c << 8) + base
-                            store(b, to, load(b, to) + weight * packed[k, _HEAD + c])
+                        part = t * a
+                        left_over = t - part
+                        weight = where_least(left_over, f32(1e-4), part)
+                        store(b, base, which(left_over, f32(1e-4), left_over, lower(t, f32(0) - t)))
+                        to = _OUT + base
+                        store(b, to, load(b, to) + weight * c0)
+                        store(b, to + _TWO, load(b, to + _TWO) + weight * c1)
+                        store(b, to + _THREE, load(b, to + _THREE) + weight * c2)
+                        dy += f32(1)
+                        base += TILE
             across_tile = min(TILE, width - left)
             for y in range(min(TILE, height - top)):
                 for x in range(across_tile):
-                    light[top + y, left + x] = b[_END + (y << 4) + x]
-                for c in range(channels):
+                    alpha[top + y, left + x] = f32(1) - abs(b[(y << 4) + x])
+                for c in range(_CHANNELS):
                     for x in range(across_tile):
                         picture[c, top + y, left + x] = b[_OUT + (c << 8) + (y << 4) + x]
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _backward(
-    packed, starts, lists, slots, width, height, channels, d_picture, d_alpha, total, part,
+    packed, starts, lists, slots, width, height, picture, alpha, d_picture, d_alpha, part, factors,
     workers,
 ):  # fmt: skip
-    """`total` [H, W] is each pixel's gradient times its colour and alpha; sums go to `part`."""
+    """Adds each splat's sums in a tile to its slot of `part`."""
     columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     for worker in nb.prange(workers):
         # One scratch array: light left, what is left of the total, gradient of alpha, gradients of
-        # features, and the feature sums of one splat, eight lanes each.
-        b = np.empty(_GRAD + channels * (_PIXELS + LANES), np.float32)
-        acc = _GRAD + (channels << 8)
+        # features.
+        b = np.empty(_GRAD + _CHANNELS * _PIXELS, np.float32)
+        spans = np.empty((2 * _STRETCH, 4), np.int64)
+        none = steps(f32(0)) * f32(0)
         for tile in range(worker, rows * columns, workers):
             left, top = (tile % columns) * TILE, (tile // columns) * TILE
-            if starts[tile] == starts[tile + 1]:
+            end = starts[tile + 1]
+            if starts[tile] == end:
                 continue
-            b[:acc] = f32(0)
+            b[:] = f32(0)
             across_tile = min(TILE, width - left)
             for y in range(min(TILE, height - top)):
                 j = y << 4
                 for x in range(across_tile):
                     b[j + x] = f32(1)
-                    b[_REST + j + x] = total[top + y, left + x]
                     b[_ALPHA + j + x] = d_alpha[top + y, left + x]
-                for c in range(channels):
+                    b[_REST + j + x] = d_alpha[top + y, left + x] * alpha[top + y, left + x]
+                for c in range(_CHANNELS):
                     for x in range(across_tile):
-                        b[_GRAD + (c << 8) + j + x] = d_picture[c, top + y, left + x]
-            for at in range(starts[tile], starts[tile + 1]):
-                if (at - starts[tile]) & 15 == 15 and _finished(b):
+                        d = d_picture[c, top + y, left + x]
+                        b[_GRAD + (c << 8) + j + x] = d
+                        b[_REST + j + x] += d * picture[c, top + y, left + x]
+            for first in range(starts[tile], end, _STRETCH):
+                if first > starts[tile] and _finished(b):
                     break
-                k, s = lists[at], slots[at]
-                prefetch(packed, np.int64(lists[min(at + _AHEAD, starts[tile + 1] - 1)]))
-                px, py = packed[k, 0], packed[k, 1]
-                ca, cb, cc, o = packed[k, 2], packed[k, 3], packed[k, 4], packed[k, 5]
-                none = steps(f32(0)) * f32(0)
-                s0, sx, sy, sxx, sxy, syy = none, none, none, none, none, none
-                for c in range(channels):
-                    store(b, acc + (c << 3), none)
-                g0, g1 = _groups(packed, k, left)
-                for g in range(g0, g1 + 1):
-                    r0, r1 = _rows(packed, k, left + (g << 3), top)
-                    dx = steps(f32(left + (g << 3)) + f32(0.5) - px)
-                    across, lean = f32(-0.5) * ca * dx * dx, cb * dx
-                    p0, py1, py2 = none, none, none
-                    for y in range(r0, r1 + 1):
-                        dy = f32(top + y) + f32(0.5) - py
-                        base = ((y & 15) << 4) + ((g & 1) << 3)
-                        power = across - dy * (lean + f32(0.5) * cc * dy)
-                        raw = o * exponential(higher(lower(power, f32(0)), f32(-20)))
+                number = _spans(packed, lists, first, min(first + _STRETCH, end), left, top, spans)
+                for n in range(number):
+                    at, half = spans[n, 0], spans[n, 1]
+                    k, s = lists[at], slots[at]
+                    prefetch(packed, np.int64(lists[min(at + _STRETCH, end - 1)]))
+                    px, py, o = packed[k, 0], packed[k, 1], packed[k, 11]
+                    ca, cb = f32(-0.5) * _LOG2E * packed[k, 2], _LOG2E * packed[k, 3]
+                    cc = f32(0.5) * _LOG2E * packed[k, 4]
+                    c0, c1, c2 = packed[k, _HEAD], packed[k, _HEAD + 1], packed[k, _HEAD + 2]
+                    p0, py1, py2, f0, f1, f2 = none, none, none, none, none, none
+                    dx = steps(f32(left + LANES * half) + f32(0.5) - px)
+                    across, lean = ca * dx * dx + o, cb * dx
+                    dy = f32(top + spans[n, 2]) + f32(0.5) - py
+                    base = spans[n, 2] * TILE + half * LANES
+                    for _ in range(spans[n, 3]):
+                        raw = power_of_two(
+                            higher(across - dy * (lean + cc * dy), f32(-120)), factors
+                        )
                         a = where_least(raw, f32(1 / 255), lower(raw, f32(0.99)))
                         t = load(b, base)
-                        left_over = t - t * a
-                        weight = where_least(left_over, f32(1e-4), t * a)
+                        shown = t * a
+                        left_over = t - shown
+                        weight = where_least(left_over, f32(1e-4), shown)
                         store(b, base, where_least(left_over, f32(1e-4), left_over))
-                        d = load(b, _ALPHA + base)
-                        for c in range(channels):
-                            upstream = load(b, _GRAD + (c << 8) + base)
-                            d += upstream * packed[k, _HEAD + c]
-                            to = acc + (c << 3)
-                            store(b, to, load(b, to) + weight * upstream)
+                        to = _GRAD + base
+                        u0, u1, u2 = load(b, to), load(b, to + _TWO), load(b, to + _THREE)
+                        d = load(b, _ALPHA + base) + u0 * c0 + u1 * c1 + u2 * c2
+                        f0 += weight * u0
+                        f1 += weight * u1
+                        f2 += weight * u2
                         rest = load(b, _REST + base) - weight * d
                         store(b, _REST + base, rest)
                         p = where_least(f32(0.99), raw, a * (t * d - rest / (f32(1) - a)))
@@ -298,22 +318,18 @@ def _backward(
                         p0 += p
                         py1 += p * dy
                         py2 += p * (dy * dy)
-                    s0 += p0
-                    sx += p0 * dx
-                    sy += py1
-                    sxx += p0 * dx * dx
-                    sxy += py1 * dx
-                    syy += py2
-                part[s, 0], part[s, 1], part[s, 2] = added(s0), added(sx), added(sy)
-                part[s, 3], part[s, 4], part[s, 5] = added(sxx), added(sxy), added(syy)
-                for c in range(channels):
-                    part[s, 6 + c] = added(load(b, acc + (c << 3)))
+                        dy += f32(1)
+                        base += TILE
+                    to = s * _SUMS
+                    px = p0 * dx
+                    sums = each_added(p0, px, py1, px * dx, py1 * dx, py2, f0, f1)
+                    store(part, to, load(part, to) + sums)
+                    part[to + 8] += added(f2)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
 def _gather(packed, order, slot, part, d_xy, d_conic, d_features, d_opacity):
     """Add each splat's own entries and turn moments into gradients."""
-    channels = d_features.shape[1]
     for k in nb.prange(order.shape[0]):
         first, last = slot[k], slot[k + 1]
         if first == last:
@@ -328,8 +344,8 @@ def _gather(packed, order, slot, part, d_xy, d_conic, d_features, d_opacity):
             xx += part[e, 3]
             xy += part[e, 4]
             yy += part[e, 5]
-            for c in range(channels):
-                d_features[i, c] += part[e, 6 + c]
+            for c in range(_CHANNELS):
+                d_features[i, c] += part[e, _MOMENTS + c]
         a, b, c2 = packed[k, 2], packed[k, 3], packed[k, 4]
         d_xy[i, 0] = a * sx + b * sy
         d_xy[i, 1] = b * sx + c2 * sy
@@ -340,15 +356,16 @@ def _gather(packed, order, slot, part, d_xy, d_conic, d_features, d_opacity):
 
 
 class _Rasterise(torch.autograd.Function):
+    """Of three features a splat."""
+
     @staticmethod
     def forward(ctx, xy, depth, conic, features, opacity, width, height):
         given = [x.detach().contiguous() for x in (xy, depth, conic, features, opacity)]
-        count, channels = features.shape
         columns, rows = -(-width // TILE), -(-height // TILE)
         xy_, depth_, conic_, features_, opacity_ = (x.numpy() for x in given)
         order = _order(depth_, features_, opacity_)
         kept = order.shape[0]
-        packed = torch.empty(kept, -(-(_HEAD + channels) // _LINE) * _LINE).numpy()
+        packed = torch.empty(kept, _LINE).numpy()
         reach, slot = np.empty((kept, 4), np.int32), np.zeros(kept + 1, np.int64)
         _pack(
             order, xy_, conic_, features_, opacity_, width, height, packed, reach, slot[1:]
@@ -360,34 +377,31 @@ class _Rasterise(torch.autograd.Function):
         np.cumsum(starts, out=starts)
         lists, slots = np.empty(slot[-1], np.int32), np.empty(slot[-1], np.int64)
         _deal(reach, slot, columns, rows, strips, starts[:-1].copy(), lists, slots)
-        picture, light = xy.new_empty(channels, height, width), xy.new_empty(height, width)
+        picture, alpha = xy.new_empty(_CHANNELS, height, width), xy.new_empty(height, width)
         workers = max(1, min(64, rows * columns))
         _forward(
-            packed, starts, lists, width, height, channels, picture.numpy(),
-            light.numpy(), workers,
+            packed, starts, lists, width, height, picture.numpy(), alpha.numpy(), FACTORS, workers
         )  # fmt: skip
-        alpha = 1 - light
         ctx.save_for_backward(picture, alpha)
         ctx.state = (packed, starts, lists, slots, slot, order, workers)
-        ctx.shape = (count, channels, width, height)
+        ctx.shape = (features.shape[0], width, height)
         return picture.permute(1, 2, 0), alpha
 
     @staticmethod
     def backward(ctx, d_picture, d_alpha):  # type: ignore[override]
         picture, alpha = ctx.saved_tensors
         packed, starts, lists, slots, slot, order, workers = ctx.state
-        count, channels, width, height = ctx.shape
+        count, width, height = ctx.shape
         d_picture, d_alpha = d_picture.permute(2, 0, 1).contiguous(), d_alpha.contiguous()
-        dots = (d_picture * picture).sum(0) + d_alpha * alpha
-        part = np.zeros((lists.shape[0], _MOMENTS + channels), np.float32)
+        part = d_picture.new_zeros(lists.shape[0], _SUMS).numpy()
         match_threads()
         _backward(
-            packed, starts, lists, slots, width, height, channels, d_picture.numpy(),
-            d_alpha.numpy(), dots.numpy(), part, workers,
+            packed, starts, lists, slots, width, height, picture.numpy(), alpha.numpy(),
+            d_picture.numpy(), d_alpha.numpy(), part.reshape(-1), FACTORS, workers,
         )  # fmt: skip
         new = d_picture.new_zeros
         d_xy, d_conic = new(count, 2), new(count, 3)
-        d_features, d_opacity = new(count, channels), new(count)
+        d_features, d_opacity = new(count, _CHANNELS), new(count)
         _gather(
             packed, order, slot, part, d_xy.numpy(), d_conic.numpy(),
             d_features.numpy(), d_opacity.numpy(),
@@ -406,12 +420,24 @@ def rasterise_splats(
 ) -> tuple[Tensor, Tensor]:
     """The twin of `ops.splats`; float32 inside, whatever comes in."""
     match_threads()
-    dtype = features.dtype
-    given = [x.float() for x in (xy, depth, conic, features, opacity)]
-    picture, alpha = _Rasterise.apply(*given, width, height)  # type: ignore[misc]
+    dtype, channels = features.dtype, features.shape[1]
+    on_screen = [x.float() for x in (xy, depth, conic)]
+    features, opacity = features.float(), opacity.float()
+    if channels > _CHANNELS:  # a splat one of whose features is no number is in no part
+        opacity = torch.where(torch.isfinite(features).all(-1), opacity, 0)
+    if channels % _CHANNELS or not channels:
+        features = F.pad(features, (0, _CHANNELS - channels % _CHANNELS))
+    parts = [
+        _Rasterise.apply(*on_screen, some, opacity, width, height)
+        for some in features.split(_CHANNELS, -1)
+    ]
+    pictures, alphas = zip(*parts)  # type: ignore[arg-type]
+    picture = pictures[0] if len(parts) == 1 else torch.cat(pictures, -1)
+    if channels < picture.shape[-1]:
+        picture = picture[..., :channels]
     if not picture.requires_grad:  # losses want it by channels, as it is, and go back that way
         picture = picture.contiguous()
-    return picture.to(dtype), alpha.to(dtype)
+    return picture.to(dtype), alphas[0].to(dtype)
 
 
 def project_splats(

@@ -12,7 +12,7 @@ _FAST = {"contract", "nsz", "arcp"}
 f32 = np.float32
 
 
-@njit(inline="always", error_model="numpy", fastmath=_FAST)
+@njit(error_model="numpy", fastmath=_FAST)
 def _turn(w, x, y, z):
     """The nine entries of a rotation, row by row, of a unit quaternion."""
     two = f32(2)

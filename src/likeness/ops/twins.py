@@ -6,8 +6,8 @@ march`. Where there is none, or it cannot be imported, the definition runs.
 
 import logging
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -33,6 +33,7 @@ class _Pool:
 
     started = False
     forked = False
+    threads: int | None = None  # of our kernels, where torch has fewer
 
 
 _pool = _Pool()
@@ -84,18 +85,40 @@ def _find(module: str, name: str, device_type: str) -> Callable[..., Any] | None
         return None
 
 
+def threads() -> int:
+    """How many threads our kernels may use: as many as torch, but for `one_for_torch`."""
+    return torch.get_num_threads() if _pool.threads is None else _pool.threads
+
+
+@contextmanager
+def one_for_torch() -> Iterator[None]:
+    """Within this block torch's own operations take one thread; our kernels keep theirs.
+
+    Torch wakes a second thread for what takes a fraction of a millisecond. Alone that gains little;
+    beside a program that is busy, each waits its turn for milliseconds: see decision 0002.
+    """
+    before, outer = torch.get_num_threads(), _pool.threads
+    _pool.threads = threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        _pool.threads = outer
+        torch.set_num_threads(before)
+
+
 def match_threads() -> None:
-    """Let numba use as many threads as torch does. Call before launching a kernel."""
+    """Let numba use the threads it may. Call before launching a kernel."""
     import numba
 
     if not _pool.started:
         _pool.started = True
         _say_when_compiling()
-    wanted = torch.get_num_threads()
+    before = torch.get_num_threads()
     most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    numba.set_num_threads(max(1, min(wanted, most)))
-    if torch.get_num_threads() != wanted:  # numba's pool, when it starts, resets torch's as well
-        torch.set_num_threads(wanted)
+    numba.set_num_threads(max(1, min(threads(), most)))
+    if torch.get_num_threads() != before:  # numba's pool, when it starts, resets torch's as well
+        torch.set_num_threads(before)
 
 
 def _say_when_compiling() -> None:

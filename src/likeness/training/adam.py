@@ -10,12 +10,23 @@ from torch.optim import Optimizer
 from likeness.ops.adam import adam_step
 
 
+def _plain(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method of torch's without what keeps its compiler out: to be kept out the compiler is
+    imported, which takes most of a second, and an Adam of ours is never compiled."""
+    return getattr(method, "__wrapped__", method)
+
+
 class Adam(Optimizer):
     """Adam (Kingma and Ba, 2015) without weight decay; one fused update per parameter.
 
     `resting` entries, whose gradient is exactly zero, are left as they are, their running means
     too: in a large table of which a step looks up little, they would move on old gradients alone.
     """
+
+    add_param_group = _plain(Optimizer.add_param_group)
+    zero_grad = _plain(Optimizer.zero_grad)
+    state_dict = _plain(Optimizer.state_dict)
+    load_state_dict = _plain(Optimizer.load_state_dict)
 
     def __init__(
         self,
@@ -25,7 +36,7 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         resting: bool = False,
     ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+        _plain(Optimizer.__init__)(self, params, {"lr": lr, "betas": betas, "eps": eps})
         self.resting = resting
 
     @torch.no_grad()

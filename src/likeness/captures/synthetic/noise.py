@@ -27,7 +27,7 @@ def _noise(at: np.ndarray, rate: float, seed: int) -> np.ndarray:
     return out
 
 
-@nb.njit(inline="always")
+@nb.njit
 def _value(i: int, j: int, k: int, seed: int) -> float:
     key = i * 73856093 + j * 19349663 + k * 83492791 + seed * 2654435761
     key = (key ^ (key >> 13)) * 1274126177

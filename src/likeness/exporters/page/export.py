@@ -18,7 +18,17 @@ from likeness.exporters.notes import Note
 from likeness.exporters.page.payload import Payload
 
 WEB = Path(__file__).parent / "web"
-MODULES = ("codec", "algebra", "animate", "order", "draw", "motion", "controls", "main")
+MODULES = (
+    "codec",
+    "algebra",
+    "harmonics",
+    "animate",
+    "order",
+    "draw",
+    "motion",
+    "controls",
+    "main",
+)
 _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export ", re.MULTILINE)
 
@@ -80,6 +90,9 @@ def payload(avatar: Any, motion: Motion, note: Note) -> Payload:
     plain = ("offset", "log_scale", "opacity", "colour", "motion_atlas", "shade_atlas")
     for name in (*plain, "weights", "cell_weights"):
         made.stepped(name, getattr(avatar, name))
+    gleam = getattr(avatar, "gleam", None)
+    if gleam is not None and gleam.shape[1]:
+        made.stepped("gleam", gleam)
     closed = getattr(avatar, "closed", None)
     if closed is None:  # nothing says that any splat is part of a closed surface
         closed = torch.zeros(made.about["count"])

@@ -32,6 +32,8 @@ from likeness.methods.splats.sides import Sides, fan, remembered
 from likeness.methods.splats.surface import Surface
 from likeness.ops.atlas import draw_cells
 from likeness.ops.backdrop import seen_behind
+from likeness.ops.gleam import gleam, seen_along
+from likeness.ops.harmonics import turned_harmonics
 from likeness.ops.ride import Posed, Riders, ride
 from likeness.ops.splats import project_splats, rasterise_splats
 
@@ -91,9 +93,11 @@ class SplatAvatar(nn.Module):
         backdrop: Tensor,
         taken: Camera,
         room: tuple[int, int] = (0, 0),
+        degree: int = 0,
     ) -> None:
         """`backdrop` is what the camera `taken` sees behind the person, with `room` beside it: so
-        many more pixels at the left and the right, and at the top and the bottom."""
+        many more pixels at the left and the right, and at the top and the bottom. `degree` is that
+        of the harmonics by which colours change with where they are seen from."""
         super().__init__()
         count, frames = len(corners), len(seen_features)
         self.surface, self.code, self.atlas = surface, code, atlas
@@ -114,6 +118,7 @@ class SplatAvatar(nn.Module):
         self.opacity = nn.Parameter(torch.zeros(count))
         self.colour = nn.Parameter(torch.full((count, 3), 0.5))
         self.follow = nn.Parameter(torch.zeros(count))
+        self.gleam = nn.Parameter(torch.zeros(count, (degree + 1) ** 2 - 1, 3))
         directions = code.directions.shape[1]
         self.motion_atlas = nn.Parameter(torch.zeros(directions, 2 * atlas * atlas * 3))
         self.shade_atlas = nn.Parameter(torch.zeros(directions, 2 * atlas * atlas * 5))
@@ -152,6 +157,7 @@ class SplatAvatar(nn.Module):
         atlas = round((state["motion_atlas"].numel() / (6 * max(directions, 1))) ** 0.5)
         high, wide = state["backdrop"].shape[:2]
         state.setdefault("backdrop_room", torch.zeros(2, dtype=torch.long))
+        state.setdefault("gleam", torch.zeros(len(state["corners"]), 0, 3))
         left, top = state["backdrop_room"].tolist()
         avatar = cls(
             surface,
@@ -166,6 +172,7 @@ class SplatAvatar(nn.Module):
             state["backdrop"],
             Camera(state["backdrop_lens"], state["backdrop_pose"], wide - 2 * left, high - 2 * top),
             (left, top),
+            round((state["gleam"].shape[1] + 1) ** 0.5) - 1,
         )
         sides = {k.removeprefix("sides."): v for k, v in state.items() if k.startswith("sides.")}
         if sides:
@@ -247,7 +254,7 @@ class SplatAvatar(nn.Module):
             self.corners, self.weights, self.closed, self.offset, self.rotation, self.log_scale,
             self.opacity, self.colour, self.follow,
         )  # fmt: skip
-        return ride(
+        posed = ride(
             riders,
             vertices,
             self._drawn(self._weighed(code, self.motion_atlas), 3),
@@ -256,6 +263,11 @@ class SplatAvatar(nn.Module):
             torso,
             eye,
         )
+        if eye is None or not self.gleam.shape[1]:
+            return posed
+        of_head = self.follow.detach()[posed.shown] > 0
+        along = seen_along(posed.means.detach(), eye, head.detach(), torso.detach(), of_head)
+        return replace(posed, colour=posed.colour + gleam(self.gleam, along, posed.shown))
 
     def _weighed(self, code: Tensor, atlas: Tensor) -> Tensor:
         """The atlas of a moment. How clothes bend is no business of the head's tile."""
@@ -360,7 +372,11 @@ class SplatAvatar(nn.Module):
     def splats(self, expression: Expression) -> Splats:
         """The posed Gaussians, for exporters and other renderers."""
         posed = self._seen(expression)
-        harmonics = (posed.colour - 0.5)[:, None] / _DC
+        harmonics = torch.cat([(posed.colour - 0.5)[:, None] / _DC, self.gleam], 1)
+        head = expression.world_from_head
+        torso = head @ (torso_in_head(expression) @ invert_rigid(self.rest_torso))
+        axes = torch.stack([torso, head])[(self.follow > 0).long(), :3, :3]
+        harmonics = turned_harmonics(harmonics, axes)
         return Splats(
             posed.means,
             F.normalize(posed.rotation, dim=-1),

@@ -11,7 +11,7 @@ _FAINT = 0.02  # opacity below which a splat is not missed
 _IDLE = 0.02  # of the usual pull on a colour, below which a splat is hidden
 _HIDDEN = 0.05  # of all splats stay although hidden: other views may see them
 _STATE = ("exp_avg", "exp_avg_sq")
-_PER_SPLAT = ("offset", "rotation", "log_scale", "opacity", "colour", "follow")
+_PER_SPLAT = ("offset", "rotation", "log_scale", "opacity", "colour", "follow", "gleam")
 _CARRIED = ("corners", "weights", "uv", "region", "anchor", "held", "start_colour", "start_size")
 
 

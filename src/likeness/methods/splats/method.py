@@ -42,6 +42,7 @@ _FAINT_PULL = {  # gradients so small move a splat, of 30,000, at half the rate 
     "opacity": 2e-8,
     "colour": 1e-6,
     "follow": 1e-8,
+    "gleam": 1e-6,
 }
 _NOBODY = 0.01  # of the matte: surely not the person
 _FLOATS = 5.0  # times the weight of the matte, on what is drawn there in the second half
@@ -71,6 +72,8 @@ class RiggedSplats:
     """Numbers that appearance may depend on, from expression, head turn and torso."""
     atlas: int = 64
     """Cells along a side of the code-driven atlas."""
+    harmonics: int = 1
+    """Degree of the harmonics by which colours change with where they are seen from, 0 to 3."""
     structure: float = 0.2
     """Weight of the structural term (D-SSIM) against L1."""
     focus: float = 3.0
@@ -93,6 +96,8 @@ class RiggedSplats:
             raise BadInput(f"A head needs at least 100 splats, not {self.splats}.")
         if self.steps < 1:
             raise BadInput(f"Training takes at least one step, not {self.steps}.")
+        if not 0 <= self.harmonics <= 3:
+            raise BadInput(f"Harmonics have a degree of 0 to 3, not {self.harmonics}.")
 
     def build(self, capture: Capture, track: Track) -> SplatAvatar:
         frames = trainable_frames(capture, track)
@@ -113,7 +118,7 @@ class RiggedSplats:
         )
         avatar = SplatAvatar(
             surface, code, rest, start.corners, start.weights, start.uv, start.region, seen,
-            self.atlas, behind, taken, (left, top),
+            self.atlas, behind, taken, (left, top), self.harmonics,
         )  # fmt: skip
         with torch.no_grad():
             avatar.offset.copy_(start.offset)
@@ -166,6 +171,7 @@ class RiggedSplats:
             "opacity": 3e-2,
             "colour": 3e-3,
             "follow": 5e-3,
+            "gleam": 3e-3,
             "motion_atlas": 2e-5,
             "shade_atlas": 4e-4,
             "backdrop": 1e-3,

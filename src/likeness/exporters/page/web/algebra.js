@@ -112,3 +112,8 @@ export function unit(v) {
   const size = Math.hypot(...v) || 1;
   return v.map((value) => value / size);
 }
+
+// Where the camera of a pose (camera from world) stands.
+export function eyeOf(pose) {
+  return [0, 1, 2].map((k) => -(pose[k] * pose[3] + pose[4 + k] * pose[7] + pose[8 + k] * pose[11]));
+}

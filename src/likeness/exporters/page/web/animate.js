@@ -1,4 +1,5 @@
 // From an expression to splats in the world: what the avatar does in Python, evaluated here.
+import { harmonics } from "./harmonics.js";
 import { IDENTITY, multiply, inverse, fromAxisAngle, exponential, quaternion, axisAngle } from "./algebra.js";
 
 const TURN = 3; // how a radian of head or torso counts among the features
@@ -30,8 +31,8 @@ export function neutral(model) {
   };
 }
 
-// Fills `work.splats` for one expression.
-export function pose(model, work, expression) {
+// Fills `work.splats` for one expression, in the colours that an `eye` sees, where one is given.
+export function pose(model, work, expression, eye = null) {
   const seen = features(model, expression);
   const correction = linear(seen, model.regression_mean, model.regression_weights,
     model.regression_bias, model.regression_low, model.regression_high);
@@ -41,7 +42,10 @@ export function pose(model, work, expression) {
   mix(work.motion, code, model.motion_atlas, model.bends);
   mix(work.shade, code, model.shade_atlas, model.bends);
   shapeVertices(model, work, moved);
-  carry(model, work, moved);
+  const { head } = moved;
+  const torso = multiply(head, multiply(torsoInHead(moved), inverse(model.rest_torso)));
+  carry(model, work, head, torso);
+  if (eye && model.gleam) gleam(model, work.splats, head, torso, eye);
   return work.splats;
 }
 
@@ -192,9 +196,7 @@ function drawn(atlas, model, i, channels, out) {
 }
 
 // Every splat from its triangle into the world, shaded. No allocation inside the loop.
-function carry(model, work, expression) {
-  const { head } = expression;
-  const torso = multiply(head, multiply(torsoInHead(expression), inverse(model.rest_torso)));
+function carry(model, work, head, torso) {
   const [qh, qt] = [quaternion(head), quaternion(torso)];
   const out = work.splats;
   const axes = new Float64Array(11);
@@ -227,6 +229,24 @@ function carry(model, work, expression) {
     const flat = axes[0] === 1 && axes[10] === 1; // no triangle at all, so it faces nowhere
     if (model.closed[i] && !flat) facing(head, axes, out, at);
     else out[at + 11] = out[at + 15] = EVERYWHERE;
+  }
+}
+
+// What colours gain where the eye sees them from, in the axes of what each splat goes with.
+function gleam(model, out, head, torso, eye) {
+  const rows = model.shapes_of.gleam[1];
+  const basis = new Float64Array(rows);
+  for (let i = 0; i < model.count; i++) {
+    const at = STRIDE * i;
+    const m = model.follow[i] > 0.5 ? head : torso;
+    let [x, y, z] = [out[at] - eye[0], out[at + 1] - eye[1], out[at + 2] - eye[2]];
+    const far = Math.hypot(x, y, z) || 1;
+    [x, y, z] = [x / far, y / far, z / far];
+    harmonics(m[0] * x + m[4] * y + m[8] * z, m[1] * x + m[5] * y + m[9] * z,
+      m[2] * x + m[6] * y + m[10] * z, rows, basis);
+    for (let k = 0; k < rows; k++) {
+      for (let c = 0; c < 3; c++) out[at + 12 + c] += basis[k] * model.gleam[3 * (rows * i + k) + c];
+    }
   }
 }
 

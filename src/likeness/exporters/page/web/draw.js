@@ -1,4 +1,5 @@
 // Splats on a WebGL2 canvas: one square each, blended from the back, as likeness.ops.splats does it.
+import { eyeOf } from "./algebra.js";
 import { STRIDE } from "./animate.js";
 import { farthestFirst } from "./order.js";
 
@@ -150,11 +151,6 @@ export function draw(screen, splats, camera, ground) {
   gl.uniform3f(gl.getUniformLocation(screen.copy, "ground"), ...ground);
   gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4);
   gl.bindVertexArray(null);
-}
-
-// Where the camera of a pose (camera from world) stands.
-function eyeOf(pose) {
-  return [0, 1, 2].map((k) => -(pose[k] * pose[3] + pose[4 + k] * pose[7] + pose[8 + k] * pose[11]));
 }
 
 function resize(screen) {

@@ -1,5 +1,6 @@
 // Ties the parts together: open the model, draw when something changed, play the motion.
 import { unpack } from "./codec.js";
+import { eyeOf } from "./algebra.js";
 import { neutral, pose, prepare } from "./animate.js";
 import { draw, makeScreen } from "./draw.js";
 import { packedMotion, readMotion } from "./motion.js";
@@ -39,7 +40,7 @@ async function makeViewer(document) {
   const orbit = makeOrbit(canvas, model, ask);
   const bar = playBar(document, viewer, ask);
   viewer.show = (expression, camera, ground = GROUND) =>
-    draw(screen, pose(model, work, expression), camera, ground);
+    draw(screen, pose(model, work, expression, eyeOf(camera.pose)), camera, ground);
   viewer.frame = () => {
     fit(canvas, viewer.detail);
     const base = viewer.motion.frames > 1 || viewer.dropped ? current(viewer) : neutral(model);
