@@ -127,6 +127,14 @@ def test_a_stopped_run_goes_on_to_the_same_bits_as_an_unbroken_one(tmp_path, mon
     assert read_json(tmp_path / "a" / "avatar.json") == read_json(tmp_path / "b" / "avatar.json")
 
 
+def test_half_precision_on_a_processor_is_said_to_be_none_and_changes_no_bit(tmp_path, caplog):
+    whole = trained(tmp_path / "a", Guessing())
+    assert "--half" not in caplog.text
+    half = trained(tmp_path / "b", Guessing(), half=True)
+    assert "--half is for CUDA" in caplog.text
+    assert torch.equal(whole.value, half.value)
+
+
 def test_a_parameter_that_grew_resumes_with_its_new_shape(tmp_path, monkeypatch):
     method = Guessing(grow_at=4)
     whole = trained(tmp_path / "a", method, checkpoint_every=6)

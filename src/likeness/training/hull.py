@@ -1,6 +1,6 @@
 """Where a head can be, carved out of mattes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -76,6 +76,16 @@ def in_any_bend(
         vertex = (at * steps + 0.5).long()
         kept |= still[tuple(vertex.unbind(-1))]
     return kept
+
+
+def swung(
+    occupied: Bool[Tensor, "X Y Z"], asked: Callable[[Tensor], Tensor], half: float
+) -> Bool[Tensor, "X Y Z"]:
+    """What is occupied in a cube from -half to half, and besides where a torso has gone that swings
+    farther than in any moment probed: `asked` says where places of now are at rest."""
+    axes = [torch.linspace(-half, half, n, device=occupied.device) for n in occupied.shape]
+    places = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
+    return occupied | within(asked(places), occupied, half)
 
 
 def near_in_depth(

@@ -50,7 +50,7 @@ class Plan:
     ema: float = 0.0
     """Decay of a running mean of the parameters, kept as the result; 0 keeps the last ones."""
     half: bool = False
-    """Compute losses in bfloat16 where the device is fast at it (CUDA)."""
+    """Compute losses in bfloat16 on CUDA; a processor is no faster at it and keeps float32."""
     tensorboard: bool = False
     """Write scalars for TensorBoard into the run folder."""
     seed: int = 0
@@ -100,6 +100,8 @@ def train(
     counts as training. Returns the avatar.
     """
     plan, folder = plan or Plan(), Path(folder)
+    if plan.half and device == "cpu":
+        _log.warning("--half is for CUDA devices; this processor computes in float32 as ever.")
     run = _begin(method, capture, track, folder, plan, device)
     log = _Log(folder, plan, run.step)
     with stage(f"fitting {name}", _total(run, plan)) as bar:
@@ -200,7 +202,8 @@ def _moved(view: Any, device: str) -> Any:
 
 def _step(run: _Run, plan: Plan, view: Any, device: str) -> dict[str, Tensor]:
     run.optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=plan.half):
+    half = plan.half and device != "cpu"
+    with torch.autocast(device.split(":")[0], torch.bfloat16, enabled=half):
         losses = run.method.losses(run.avatar, view, run.step)
     total = torch.stack([v.float() for v in losses.values()]).sum()
     if (device == "cpu" or run.step % 50 == 0) and not bool(torch.isfinite(total)):

@@ -26,13 +26,15 @@ def depth_inside(
     kept: Bool[Tensor, "X Y Z"],
     surface: Float[Tensor, "V 3"] | None,
     normals: Float[Tensor, "V 3"] | None,
+    hair: Float[Tensor, "X Y Z"] | None = None,
 ) -> Float[Tensor, "X Y Z"]:
     """How far inside of the person places (in the frame of the head, z towards the eye) are thought
     to lie, in metres; negative outside.
 
     Within the hull `kept`, that is inside of the surface; beside it, no farther out than hair is
     thick and not before its outline; and below the collar, where clothes hide it, anything as far
-    back as the neck.
+    back as the neck. `hair` is the same of hair that hangs beside head
+    and neck, NaN where there is none (see training.tresses).
     """
     cell = float((places[0, 0, 1] - places[0, 0, 0]).norm())
     shrunk = (-F.max_pool3d(-kept.float()[None, None], 3, 1, 1)[0, 0] > 0).flatten()
@@ -47,10 +49,24 @@ def depth_inside(
     columns, which = torch.unique(points[:, :2], dim=0, return_inverse=True)
     front = torch.cat([_beside(part, surface) for part in columns.split(_PART)])[which]
     dressed = points[:, 1] < _COLLAR
-    around = torch.minimum(front - points[:, 2], torch.where(dressed, torch.inf, _HAIR - away))
+    beside = torch.where(dressed, torch.inf, _HAIR - away)
+    around = torch.minimum(front - points[:, 2], beside)
+    if hair is not None:
+        hangs = hair.flatten()[rows]
+        around = torch.where(hangs.isfinite() & ~dressed, hangs, around)
     around = torch.where(shrunk[rows], around, -cell)
+    whole = deep.index_put((rows,), skin).view(kept.shape)
+    hollow = enclosed(whole > 0) & (whole <= 0)
+    skin = torch.where(hollow, cell, whole).flatten()[rows]
     deep[rows] = torch.maximum(skin, around)
     return deep.view(kept.shape)
+
+
+def enclosed(inside: Bool[Tensor, "X Y Z"]) -> Bool[Tensor, "X Y Z"]:
+    """What lies behind something and before something, seen along z: a head is solid, whatever
+    hollows a rig has behind eyes and lips."""
+    count = inside.int().cumsum(-1)
+    return (count > 0) & (count < count[..., -1:] + inside.int())
 
 
 def _signed(

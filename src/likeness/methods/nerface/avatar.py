@@ -19,7 +19,7 @@ from likeness.methods.nerface.walking import Told, density_of, walk
 from likeness.nn.subject import Subject
 from likeness.ops.bend import BORDER, straightened, torso_bend
 from likeness.ops.depth import depth_normals
-from likeness.training.hull import within
+from likeness.training.hull import swung, within
 
 _BLOCK = 4096  # rays drawn at a time
 _LEAST = 1.0  # density, in the field's units, from which walks stop to look
@@ -129,7 +129,9 @@ class NerfaceAvatar(nn.Module):
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
         condition = subject.width + state["codes"].shape[1]
-        fields = [Field(replace(shape, condition=condition)) for _ in range(2)]
+        heard = state.get("coarse.heard", torch.zeros(0, 0, 0, 0))
+        parts = (heard.shape[0], heard.shape[1])
+        fields = [Field(replace(shape, condition=condition, parts=parts)) for _ in range(2)]
         two = any(k.startswith("fine.") for k in state)
         names = (
             "codes", "backdrop", "centre", "scale", "hull", "grid",
@@ -247,6 +249,8 @@ class NerfaceAvatar(nn.Module):
         rays = self.rays(camera, expression, pixel_grid(camera))
         if self.drawing.cells:
             told, occupied = self.told(expression), self.occupied()
+            if told.asked is not None:
+                occupied = swung(occupied, told.asked, HALF)
             walks = [walk(self.coarse, r, told, occupied, _MOST) for r in rays.split(_BLOCK)]
             opacity = torch.cat([w.opacity for w in walks])
             depth = torch.cat([w.depth for w in walks if w.depth is not None])

@@ -1,7 +1,7 @@
 """`nerface`: dynamic neural radiance fields (Gafni et al., CVPR 2021), on any capture and track."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,19 +18,21 @@ from likeness.core.expression import Expression
 from likeness.core.regions import HEAD_REGIONS, REGION
 from likeness.core.track import Track
 from likeness.methods.nerface.avatar import Drawing, NerfaceAvatar
+from likeness.methods.nerface.heard import heard
 from likeness.methods.nerface.network import Field, Shape
 from likeness.methods.nerface.rendering import HALF, Draws, look_twice
 from likeness.methods.nerface.walking import opaque, walk
 from likeness.nn.subject import subject_of
 from likeness.ops.bend import BORDER, torso_bend
 from likeness.ops.hash_grid import HashLayout
-from likeness.rigs.rest import rest_skin, rest_surface
+from likeness.rigs.rest import rest_motions, rest_skin, rest_surface, rig_of
 from likeness.training.adam import Adam
 from likeness.training.collar import border
 from likeness.training.frames import clean_backdrop, matte_of, person_pixels, trainable_frames
 from likeness.training.hull import hull, in_any_bend
 from likeness.training.occupancy import measured, some
 from likeness.training.solid import depth_inside, guessed, shape_density
+from likeness.training.tresses import tresses
 
 _CELLS = 48  # vertices of the hull along a side, where rays do not walk
 _SPOTS = 512  # places of a step that are held to the guessed shape
@@ -88,7 +90,8 @@ class Nerface:
     ground_log2_size: int = 16
     """Its entries per level, as a power of two."""
     local: bool = True
-    """Let the face alone hear the expression; in the paper everything does."""
+    """Let each coefficient be heard only where the rig moves something by it, and codes in the face
+    alone; in the paper everything hears everything."""
     shape_steps: int = 200
     """Steps in which the field is first taught the rig's shape, where rays walk."""
     hold: float = 0.02
@@ -113,9 +116,9 @@ class Nerface:
     """Metres before and behind the head that are looked through."""
     noise: float = 0.1
     """Standard deviation of noise on densities while training, without a grid."""
-    rate: float = 2e-3
+    rate: float = 4e-3
     """Learning rate at the start."""
-    table_rate: float = 4e-3
+    table_rate: float = 3e-2
     """That of the table of places."""
     decay: float = 0.05
     """What the rate is multiplied by in the end."""
@@ -200,9 +203,15 @@ class Nerface:
         chosen = take(track.expressions, torch.tensor(frames))
         subject = subject_of(track.rig, track.identity, chosen, self.torso)
         generator = Generator().manual_seed(self.seed)
+        heard_at = self._heard(track)
         shape = self.shape(subject.width + self.codes)
+        if heard_at is not None:
+            shape = replace(shape, parts=(heard_at.shape[0], heard_at.shape[1]))
         coarse = Field(shape, generator)
         fine = Field(shape, generator) if self.fine and not self.cells else None
+        for field in (coarse, fine):
+            if field is not None and field.heard is not None and heard_at is not None:
+                field.heard.copy_(heard_at)
         middle = torch.zeros(3) if self.near is not None else torch.tensor(_MIDDLE)
         scale = torch.tensor(1.0 if self.near is not None else 0.5 / self.reach)
         codes, backdrop = torch.zeros(len(frames), self.codes), clean_backdrop(capture, track)
@@ -217,19 +226,27 @@ class Nerface:
         kept = hull(capture, track, frames, places, still, surface, edge)
         made = NerfaceAvatar(*start, kept, border=torch.tensor(edge))
         if self.cells:
-            self._begin(made, track, chosen, places, generator)
+            self._begin(made, track, frames, places, generator)
         return made
+
+    def _heard(self, track: Track) -> Tensor | None:
+        """Where each coefficient is heard, where a rig says it."""
+        rest, motions = rest_surface(track.identity), rest_motions(track.identity)
+        if not self.local or rest is None or motions is None:
+            return None
+        return heard(rest, motions, (*_FACE, _FACE_SIDE))
 
     def _begin(
         self,
         made: NerfaceAvatar,
         track: Track,
-        chosen: Expression,
+        frames: list[int],
         places: Tensor,
         generator: Generator,
     ) -> None:
         """The field as a wall where the person is thought to be, and the grid that knows."""
-        inside = depth_inside(places, made.hull, *(rest_skin(track.identity) or (None, None)))
+        hair = tresses(track, frames, places, made.hull, rig_of(track.identity))
+        inside = depth_inside(places, made.hull, *(rest_skin(track.identity) or (None, None)), hair)
         field, still = made.coarse, torch.zeros(made.subject.width + self.codes)
         shape_density(
             lambda points: field.trunk(HALF * (2 * points - 1), still)[1],
@@ -237,7 +254,7 @@ class Nerface:
             self.shape_steps,
         )  # fmt: skip
         rows = torch.randperm(len(made.codes), generator=generator)[: 8 * self.probes]
-        moments = take(chosen, rows)
+        moments = take(track.expressions, torch.tensor(frames)[rows])
         said = self.expression_scale * made.subject.condition(moments)
         said = torch.cat([said, torch.zeros(len(rows), self.codes)], -1)
         made.spread = torch.cat([still[None], said])
@@ -384,7 +401,9 @@ def laptop() -> Nerface:
 
 def gpu() -> Nerface:
     """The paper's network with fewer steps, for a CUDA device."""
-    return Nerface(steps=60_000, rays=4096, width=256, colour_width=128, cells=128, most=48)
+    return Nerface(
+        steps=60_000, rays=4096, width=256, colour_width=128, cells=128, most=48, rate=1e-3
+    )
 
 
 def paper() -> Nerface:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from likeness.methods.nerface.heard import listened
 from likeness.nn.encodings import Frequencies, HashGrid
 from likeness.nn.mlp import seed_linear
 from likeness.ops.dense import dense_layers
@@ -35,6 +36,9 @@ class Shape:
     """Half the cube that the table and the walks of rays fill, in the units of the field."""
     face: tuple[float, float, float, float] | None = None
     """Middle and side of the box outside of which the condition is not heard."""
+    parts: tuple[int, int] = (0, 0)
+    """How many of its first numbers are heard each in its own part of that box, and the places
+    along a side at which that is known (see `heard`)."""
 
 
 class Field(nn.Module):
@@ -45,12 +49,16 @@ class Field(nn.Module):
     the direction. Layers are named as in the authors' checkpoints.
     """
 
+    heard: Tensor | None
+
     def __init__(self, shape: Shape, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.shape = shape
         self.places = Frequencies(3, shape.octaves)
         self.directions = Frequencies(3, shape.direction_octaves, shape.direction_input)
         self.ground = None if shape.ground is None else HashGrid(shape.ground, generator)
+        count, side = shape.parts
+        self.register_buffer("heard", torch.ones(count, side, side, side) if count else None)
         told = self.places.width + (0 if self.ground is None else self.ground.width)
         first, wide, narrow = told + shape.condition, shape.width, shape.colour_width
         inputs = [first, wide, wide, first + wide, wide, wide]
@@ -88,14 +96,16 @@ class Field(nn.Module):
     def trunk(
         self, points: Float[Tensor, "N 3"], condition: Float[Tensor, " C"]
     ) -> tuple[Float[Tensor, "N W"], Float[Tensor, " N"]]:
-        """Features and raw densities. The condition is the same for all points, so what it does
-        to a layer is added to the bias once, not multiplied anew for each."""
+        """Features and raw densities. What all points hear alike of the condition is multiplied
+        once for a layer and added to its bias, not anew for each."""
         place = self.places(points)
         if self.ground is not None:
             place = torch.cat([place, self.ground((points / self.shape.half + 1) / 2)], -1)
         wide, cut = place.shape[-1], place.shape[-1] + condition.shape[-1]
         weights, biases = _parts(list(self.layers_xyz))
-        said = [weights[layer][:, wide:cut] @ condition for layer in (0, 3)]
+        count = 0 if self.heard is None else len(self.heard)
+        apart = [weights[layer][:, wide : wide + count] for layer in (0, 3)]
+        said = [weights[layer][:, wide + count : cut] @ condition[count:] for layer in (0, 3)]
         weights[0] = weights[0][:, :wide]
         weights[3] = torch.cat([weights[3][:, :wide], weights[3][:, cut:]], -1)
         if self.shape.face is None:
@@ -104,6 +114,11 @@ class Field(nn.Module):
             place = torch.cat([self._heard(points, self.shape.face), place], -1)
             weights[0] = torch.cat([said[0][:, None], weights[0]], -1)
             weights[3] = torch.cat([said[1][:, None], weights[3]], -1)
+            if self.heard is not None:
+                share = listened(points, self.heard, self.shape.face)
+                place = torch.cat([share * condition[:count], place], -1)
+                weights[0] = torch.cat([apart[0], weights[0]], -1)
+                weights[3] = torch.cat([apart[1], weights[3]], -1)
         hidden = F.relu(dense_layers(place, weights[:3], biases[:3]))
         feature = dense_layers(
             torch.cat([place, hidden], -1),

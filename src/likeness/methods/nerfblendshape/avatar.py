@@ -20,6 +20,7 @@ from likeness.ops.depth import depth_normals
 from likeness.ops.march import Samples, Stride, is_occupied, march
 from likeness.ops.rays import ray_box
 from likeness.ops.volumes import Composite, Progress, composite_packed, composite_round
+from likeness.training.hull import swung
 
 HALF = 0.06
 """Half the cube, in the method's own unit."""
@@ -190,12 +191,17 @@ class BlendAvatar(nn.Module):
         return Rays(origins @ turn.mT + self.box_from_head[:, 3], directions, which)
 
     def samples(
-        self, rays: Rays, jitter: Float[Tensor, "R J"] | None = None, most: int = 2048
+        self,
+        rays: Rays,
+        jitter: Float[Tensor, "R J"] | None = None,
+        most: int = 2048,
+        occupied: Bool[Tensor, "X Y Z"] | None = None,
     ) -> Samples:
         near, far = ray_box(rays.origins, rays.directions, self.box)
         far = torch.where(far > near, far, -torch.inf)
         return march(
-            rays.origins, rays.directions, near.clamp(min=_NEAR), far, self.occupied(), self.box,
+            rays.origins, rays.directions, near.clamp(min=_NEAR), far,
+            self.occupied() if occupied is None else occupied, self.box,
             replace(self.walk.stride, limit=most), jitter,
         )  # fmt: skip
 
@@ -265,9 +271,10 @@ class BlendAvatar(nn.Module):
         blend: Float[Tensor, "B K"],
         bend: Tensor | None = None,
         tables: Tensor | None = None,
+        occupied: Bool[Tensor, "X Y Z"] | None = None,
     ) -> Progress:
         """The same without gradients, in rounds: rays behind which no light is left stop early."""
-        walked, count = self.samples(rays), len(rays.origins)
+        walked, count = self.samples(rays, occupied=occupied), len(rays.origins)
         zero = rays.origins.new_zeros(count)
         values = rays.origins.new_zeros(count, 3)
         lengths = walked.offsets.diff()
@@ -333,11 +340,13 @@ class BlendAvatar(nn.Module):
             parts = {n: [getattr(v, n) for v in views] for n in Picture.BATCHED}
             return Picture(**{n: torch.stack(p) for n, p in parts.items()})
         blend, bend = self.blend(expression)[None], self.bend(expression)
-        rows, tables = [], self.field.tables.mix(blend)
+        rows, tables, occupied = [], self.field.tables.mix(blend), self.occupied()
+        if bend is not None:
+            occupied = swung(occupied, lambda at: HALF * (2 * self.asked(at, bend, None) - 1), HALF)
         pixels = pixel_grid(camera)
         for block in pixels.split(_BLOCK):
             rays = self.rays(camera, expression, block)
-            seen = self.draw(rays, blend, bend, tables)
+            seen = self.draw(rays, blend, bend, tables, occupied)
             far = seen.depth / seen.opacity.clamp(min=1e-6) / self.scale
             rows.append(torch.cat([seen.values, seen.opacity[:, None], far[:, None]], -1))
         picture = torch.cat(rows).view(camera.height, camera.width, 5)

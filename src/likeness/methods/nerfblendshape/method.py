@@ -25,13 +25,14 @@ from likeness.ops.bend import BORDER, torso_bend
 from likeness.ops.hash_grid import HashLayout
 from likeness.ops.image import perceptual
 from likeness.ops.march import vertex_places
-from likeness.rigs.rest import rest_skin, rest_surface
+from likeness.rigs.rest import rest_skin, rest_surface, rig_of
 from likeness.training.adam import Adam
 from likeness.training.collar import border
 from likeness.training.frames import clean_backdrop, matte_of, person_pixels, trainable_frames
 from likeness.training.hull import hull, in_any_bend
 from likeness.training.occupancy import measured, some
 from likeness.training.solid import depth_inside, guessed, shape_density
+from likeness.training.tresses import tresses
 
 _BEHIND = 0.05  # the backdrop is learned only where the matte is below this
 _MIDDLE = (0.0, -0.08, -0.06)  # of head and shoulders, seen from between the eyes, in metres
@@ -253,7 +254,8 @@ class NerfBlendShape:
             kept = in_any_bend(still, head, bends, edge)
         if not self.shape_steps:
             return torch.where(kept, grid, 0.0) if bool(kept.any()) else grid, kept, None
-        inside = depth_inside(head, still, *(rest_skin(track.identity) or (None, None)))
+        hair = tresses(track, frames, head, still, rig_of(track.identity))
+        inside = depth_inside(head, still, *(rest_skin(track.identity) or (None, None)), hair)
         return torch.where(kept, grid, 0.0) if bool(kept.any()) else grid, kept, inside
 
     def _shape(self, field: Field, kept: Tensor, inside: Tensor, generator: Generator) -> None:
