@@ -1,6 +1,7 @@
 """Aligning points of known colour with a picture: Gauss-Newton on brightness, robustly."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -32,20 +33,35 @@ class Brightness:
         return values, slopes, inside
 
 
+@dataclass(frozen=True, eq=False)
+class Pull:
+    """Where parameters are believed to be before the picture is looked at: how strongly `to` holds
+    (an inverse covariance), and between which ends they stay, when there are any."""
+
+    strength: Float[np.ndarray, "P P"]
+    to: Float[np.ndarray, " P"]
+    low: Float[np.ndarray, " P"] | float = -np.inf
+    high: Float[np.ndarray, " P"] | float = np.inf
+
+
 def align(
     picture: Brightness,
     colours: Float[np.ndarray, "N 3"],
     worth: Float[np.ndarray, " N"],
     begin: Float[np.ndarray, " P"],
     place: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
-    stiff: Float[np.ndarray, " P"],
+    pull: Pull | Float[np.ndarray, " P"],
     rounds: int = 5,
+    robust: float = _ROBUST,
 ) -> Float[np.ndarray, " P"]:
     """The parameters near `begin` that put points where the picture has their colours.
 
     `place` gives pixels [N, 2] and their derivatives [N, 2, P]. An even change of light (one gain,
-    one offset a channel) is solved along. `stiff` pulls each parameter back to `begin`.
+    one offset a channel) is solved along. Strengths alone pull each parameter back to `begin`.
+    Parameters at an end that want further out stay there, else all others would count on a move
+    that is then cut short.
     """
+    pull = pull if isinstance(pull, Pull) else Pull(np.diag(pull), begin)
     now = begin.copy()
     system, right = np.empty((len(now), len(now))), np.empty(len(now))
     for _ in range(rounds):
@@ -55,10 +71,13 @@ def align(
         if weight.sum() < 20:
             return begin
         gain, offset = light(colours, values, weight)
-        sums(colours, values, slopes, weight, gain, offset, moves, _ROBUST, system, right)
-        system += np.diag(stiff + 1e-9)
-        step = np.linalg.solve(system, right + stiff * (now - begin))
-        now = now - step
+        sums(colours, values, slopes, weight, gain, offset, moves, robust, system, right)
+        system += pull.strength + 1e-9 * np.eye(len(now))
+        slope = right + pull.strength @ (now - pull.to)
+        free = ~(((now <= pull.low) & (slope > 0)) | ((now >= pull.high) & (slope < 0)))
+        step = np.zeros_like(now)
+        step[free] = np.linalg.solve(system[np.ix_(free, free)], slope[free])
+        now = np.clip(now - step, pull.low, pull.high)
         if np.abs(step * np.sqrt(np.diag(system))).max() < 1e-3:
             break
     return now

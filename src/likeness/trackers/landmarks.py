@@ -24,6 +24,7 @@ from likeness.trackers.camera_motion import camera_motion, moving_cameras, stead
 from likeness.trackers.check import check_capture
 from likeness.trackers.detection import Landmarks2D, found_points
 from likeness.trackers.eyes import RIMS, EyePatches, eye_coefficients
+from likeness.trackers.focal import seen_focal
 from likeness.trackers.habits import with_habits
 from likeness.trackers.matting import estimate_backdrop
 from likeness.trackers.networks import labels_of, matting_of
@@ -40,6 +41,7 @@ _log = logging.getLogger(__name__)
 _FACE = 150.0  # pixels; residuals are counted as if the face were this wide
 _WHO = 24  # frames that say who someone is
 _HELD = 2e4  # how strongly blinks and gaze keep what the pictures said
+_ASSUMED = "assumed: the head turns too little to show it"
 _FOCAL = 1.25  # of the longer side of the original picture, when nobody knows
 
 
@@ -81,11 +83,12 @@ class Landmarks:
         backdrop = self._backdrop(capture, alphas, swaying)
         model = point_model(rig)
         model = with_habits(model, rig) if self.habits else model
-        still = replace(found, points=steadied_points(found.points, swaying, capture.size))
-        evidence = evidence_of(still, camera, model.worth)
         splits = capture.splits or last_fifth(len(capture))
         train = [i for i in splits.train if found.confidence[i] > 0]
         train = train or np.flatnonzero(found.confidence > 0).tolist()
+        still = replace(found, points=steadied_points(found.points, swaying, capture.size))
+        evidence = evidence_of(still, camera, model.worth)
+        camera, told = self._with_focal(capture, camera, rig, still, train)
         look = partial(eye_coefficients, rig, patches, found.points, camera.intrinsics[:2, 2])
         solution, personal = self._fit(model, evidence, camera, train, capture.fps, look)
         head = rigid(solution.rotation, solution.translation)
@@ -104,6 +107,7 @@ class Landmarks:
         )
         identity = personal.identity(rig, own_directions(model, solution))
         report = check_capture(capture, found, world_from_head, expressions, solution, splits)
+        report["focal"] = told
         return Track(
             moving_cameras(camera, swaying),
             expressions,
@@ -131,6 +135,30 @@ class Landmarks:
             )
             longest = max(window["width"], window["height"]) * scale
         return pinhole(focal or _FOCAL * longest, width, height, torch.eye(4), centre)
+
+    def _with_focal(
+        self, capture: Capture, camera: Camera, rig: Rig, found: Landmarks2D, train: list[int]
+    ) -> tuple[Camera, str]:
+        """The camera with the focal length that turns of the head tell when nobody knows it, and
+        where it is from."""
+        if self.focal is not None or capture.focal is not None:
+            return camera, "given"
+        model, guess = with_habits(point_model(rig), rig), float(camera.intrinsics[0, 0])
+        if not model.strange_shapes:
+            return camera, _ASSUMED
+        evidence = chosen(
+            evidence_of(found, camera, model.worth), spread(torch.tensor(train), _WHO)
+        )
+        priors = as_one_witness(model, default_priors(model, 0.0), len(evidence.points))
+        seen = seen_focal(model, evidence, priors, guess)
+        if seen is None:
+            return camera, _ASSUMED
+        scale = torch.diag(torch.tensor([seen.pixels / guess, seen.pixels / guess, 1.0]))
+        lens = camera.intrinsics @ scale
+        lens[:2, 2] = camera.intrinsics[:2, 2]
+        return replace(camera, intrinsics=lens), (
+            f"seen from turns of the head: {seen.pixels:.0f} pixels, {100 * seen.doubt:.0f} %"
+        )
 
     def _fit(
         self,

@@ -126,11 +126,11 @@ def solve(
         )
     now, damping = begin, 1e-3
     now = replace(now, residual=residual_of(model, evidence, now))
-    cost = _cost(evidence, priors, now)
+    cost = cost_of(evidence, priors, now)
     for _ in range(rounds):
         trial = _stepped(model, evidence, priors, now, damping, learn_identity, learn_pose)
         trial = replace(trial, residual=residual_of(model, evidence, trial))
-        trial_cost = _cost(evidence, priors, trial)
+        trial_cost = cost_of(evidence, priors, trial)
         if bool(torch.isfinite(trial_cost)) and trial_cost < cost * 1.0001:
             done = bool(cost - trial_cost < 1e-4 * cost)
             now, cost, damping = trial, trial_cost, max(damping * 0.3, 1e-6)
@@ -159,7 +159,8 @@ def _robust(evidence: Evidence, priors: Priors, residual: Tensor) -> Tensor:
     return evidence.weights / (1 + square / far).square()
 
 
-def _cost(evidence: Evidence, priors: Priors, at: Solution) -> Tensor:
+def cost_of(evidence: Evidence, priors: Priors, at: Solution) -> Tensor:
+    """What `solve` makes small, at a solution with its residual."""
     square = at.residual.square().sum(-1)
     far = (priors.robust * evidence.wide) ** 2
     data = (evidence.weights * square / (1 + square / far)).sum()

@@ -50,6 +50,7 @@ _HAIR_DEEP = 0.4  # of its height, below which hair is not filled: nobody sees i
 _FRINGE = 0.004  # metres that loose hair stands out beyond
 _HAIR_SPACING = (0.001, 0.006)  # metres between splats of the hair
 _SKIN_SPACING = (0.0003, 0.006)
+_CLOTHES_SPACING = (0.001, 0.008)
 _PERSON = 0.9  # of the matte: surely not the backdrop's colour
 _BEYOND = 0.04  # of the picture's width that clothes go on outside it
 _TOWARDS = 0.1  # cosine from which a pixel tells whether hair grows there
@@ -100,7 +101,7 @@ def seen_ones(
         parts, filled.split([len(p.corners) for p in parts]), counts, strict=True
     ):
         kept.append(chosen(part, affordable(own, min(count, len(own)))))
-    for k, limits in ((0, _SKIN_SPACING), (1, _HAIR_SPACING)):
+    for k, limits in enumerate((_SKIN_SPACING, _HAIR_SPACING, _CLOTHES_SPACING)):
         kept[k] = replace(kept[k], spacing=gaps(at_rest(kept[k], surface), *limits))
     return joined(kept)
 

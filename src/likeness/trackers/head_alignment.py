@@ -1,0 +1,172 @@
+"""Every frame's head moved until the picture has the points' own colours where they are."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from likeness.core.batching import take
+from likeness.core.camera import project
+from likeness.core.capture import Capture
+from likeness.core.expression import Expression
+from likeness.core.geometry import axis_angle_to_matrix, invert_rigid, rigid, transform
+from likeness.core.progress import counted
+from likeness.core.track import Track
+from likeness.trackers.align import Brightness, Pull, align, typical
+from likeness.trackers.head_points import HeadPoints
+from likeness.trackers.normal_equations import placed
+from likeness.trackers.plausible import usual_pull
+
+LOOKS = 48
+"""Training frames that colours are learned from."""
+
+_MOST_TURN, _MOST_SHIFT = 0.035, 0.006  # radians, metres: more is a failure, not a correction
+# out of the picture plane little is seen: depth and turn lean on the landmarks
+_POSE_STIFF = (6e2, 6e2, 6e1, 6e2, 6e2, 6e4)
+_MODE_STIFF = 0.05  # how far personal modes lean on the landmarks, at one standard deviation
+_SHAPE_STIFF = 0.2  # the same of named shapes, at their usual strength
+_BLINK_STIFF = 0.3  # of that: skin tells little of lids, but a lid that hides an eye tells all
+_ROBUST = 0.15  # colour difference beyond which a point is doubted: it may be a mouth, ajar
+_FARTHEST = 4.0  # standard deviations
+
+
+def refined(
+    capture: Capture, track: Track, head: HeadPoints, train: list[int]
+) -> tuple[Track, float]:
+    """One round: learn the points' colours, then move every frame's head. Also the median move
+    on screen, in pixels."""
+    chosen = [train[i] for i in np.linspace(0, len(train) - 1, LOOKS).round().astype(int)]
+    scale = track.cameras.width / 256
+    values, seen = [], []
+    for index in dict.fromkeys(chosen):
+        pixels, facing = _projected(track, head, index)
+        value, _, inside = Brightness(capture[index].rgb8, 0.8 * scale).at(pixels)
+        values.append(value)
+        seen.append(inside * (facing > 0.35) * within_matte(track, index, pixels))
+    colours, worth = typical(np.stack(values), np.stack(seen))
+    worth = worth * head.worth
+    now = track.expressions
+    poses, coefficients = now.world_from_head.clone(), now.coefficients.clone()
+    personal = None if now.personal is None else now.personal.clone()
+    told, moves = head.told, []
+    for index in counted(range(len(track)), "aligning the head"):
+        if track.confidence[index] <= 0:
+            continue
+        new = _aligned_head(capture, track, head, index, colours, worth, scale)
+        poses[index] = new.pose
+        coefficients[index, told] += new.shapes
+        if personal is not None:
+            personal[index] += new.modes
+        moves.append(new.moved)
+    expressions = replace(now, world_from_head=poses, personal=personal, coefficients=coefficients)
+    return replace(track, expressions=expressions), float(np.median(moves))
+
+
+@dataclass(frozen=True, eq=False)
+class _Aligned:
+    """A frame's new pose, what is added to its weights, and by how many pixels points moved."""
+
+    pose: Tensor
+    modes: Tensor
+    shapes: Tensor
+    moved: float
+
+
+def _projected(track: Track, head: HeadPoints, index: int) -> tuple[np.ndarray, np.ndarray]:
+    camera = take(track.cameras, index)
+    pose = track.expressions.world_from_head[index]
+    world = transform(pose, head.places(take(track.expressions, index)))
+    eye = invert_rigid(camera.camera_from_world)[:3, 3]
+    to_eye = torch.nn.functional.normalize(eye - world, dim=-1)
+    facing = ((head.normals @ pose[:3, :3].T) * to_eye).sum(-1)
+    return project(camera, world).numpy(), facing.numpy()
+
+
+def within_matte(track: Track, index: int, pixels: np.ndarray) -> np.ndarray:
+    alpha = track.maps.alpha(index) if track.maps is not None else None
+    if alpha is None:
+        return np.ones(len(pixels), np.float32)
+    at = np.clip(pixels.astype(int), 0, [alpha.shape[1] - 1, alpha.shape[0] - 1])
+    return (alpha[at[:, 1], at[:, 0]] > 200).astype(np.float32)
+
+
+def _aligned_head(
+    capture: Capture,
+    track: Track,
+    head: HeadPoints,
+    index: int,
+    colours: np.ndarray,
+    worth: np.ndarray,
+    scale: float,
+) -> _Aligned:
+    camera, now = take(track.cameras, index), take(track.expressions, index)
+    pose = now.world_from_head
+    camera_from_head = camera.camera_from_world @ pose
+    places = head.places(now)
+    _, facing = _projected(track, head, index)
+    use = np.flatnonzero((facing > 0.3) & (worth > 0.05))
+    place = partial(
+        _placed,
+        points=(places[use] @ camera_from_head[:3, :3].T).double().contiguous().numpy(),
+        modes=(head.motions[:, use] @ camera_from_head[:3, :3].T).double().contiguous().numpy(),
+        shift=camera_from_head[:3, 3].double().numpy(),
+        lens=camera.intrinsics.double().numpy(),
+    )
+    pull = _pull(head, now)
+    begin = found = pull.to
+    for blur, rounds in ((1.6, 4), (0.8, 4)):
+        picture = Brightness(capture[index].rgb8, blur * scale)
+        found = align(picture, colours[use], worth[use], found, place, pull, rounds, _ROBUST)
+    if np.abs(found[:3]).max() > _MOST_TURN or np.abs(found[3:6]).max() > _MOST_SHIFT:
+        found = begin
+    move = np.linalg.norm(place(found)[0] - place(begin)[0], axis=-1)
+    turn = axis_angle_to_matrix(torch.from_numpy(found[:3])).float()
+    shift = torch.from_numpy(found[3:6]).float()
+    new = rigid(turn @ camera_from_head[:3, :3], camera_from_head[:3, 3] + shift)
+    weights = torch.from_numpy(found[6:]).float()
+    return _Aligned(
+        invert_rigid(camera.camera_from_world) @ new,
+        weights[: head.personal],
+        weights[head.personal :],
+        float(np.median(move)),
+    )
+
+
+def _pull(head: HeadPoints, now: Expression) -> Pull:
+    """How changes of pose, modes and shapes are held near none, and weights in their range."""
+    shapes = head.told
+    strength = np.zeros((6 + head.personal + len(shapes),) * 2)
+    held = [*_POSE_STIFF, *[_MODE_STIFF] * head.personal]
+    strength[range(len(held)), range(len(held))] = held
+    usual = _SHAPE_STIFF * usual_pull(head.names).numpy()[np.ix_(shapes, shapes)]
+    for k, shape in enumerate(shapes):
+        usual[k, k] *= _BLINK_STIFF if head.names[shape].startswith("eyeBlink") else 1.0
+    strength[len(held) :, len(held) :] = usual
+    low, high = np.full(len(strength), -np.inf), np.full(len(strength), np.inf)
+    if head.personal and now.personal is not None:
+        own = slice(6, 6 + head.personal)
+        low[own], high[own] = _room(now.personal, -_FARTHEST, _FARTHEST)
+    low[len(held) :], high[len(held) :] = _room(now.coefficients[shapes], 0.0, 1.0)
+    return Pull(strength, np.zeros(len(strength)), low, high)
+
+
+def _room(weights: Tensor, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    """By how much weights may fall and rise."""
+    w = weights.double().numpy()
+    return np.minimum(low - w, 0), np.maximum(high - w, 0)
+
+
+def _placed(
+    change: np.ndarray,
+    points: np.ndarray,
+    modes: np.ndarray,
+    shift: np.ndarray,
+    lens: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of points turned and shifted in the camera and bent by modes; and derivatives."""
+    turn = axis_angle_to_matrix(torch.from_numpy(change[:3])).numpy()
+    pixels, moves = np.empty((len(points), 2)), np.empty((len(points), 2, len(change)))
+    placed(points, modes, turn, change, shift, lens, pixels, moves)
+    return pixels, moves

@@ -1,0 +1,76 @@
+"""Points all over a rig's surface, which pictures are compared at."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from likeness.core.expression import Expression
+from likeness.core.regions import REGION
+from likeness.core.rig import Identity, Rig
+
+_POINTS = 6000
+_STEADY = ("skin", "brows", "lips", "ears", "scalp", "neck")
+_WORTH = {"brows": 0.6, "neck": 0.0, "scalp": 0.5, "ears": 0.6}
+_GAZE = ("eyeLook", "tongue")  # shapes that move nothing of what is looked at, or lids only
+
+
+@dataclass(frozen=True, eq=False)
+class HeadPoints:
+    """Points fixed to the rig's surface, in the frame of the head: where they rest, and how each
+    named shape, then each personal mode, moves them."""
+
+    rest: Tensor  # N 3
+    normals: Tensor  # N 3
+    shapes: Tensor  # E+P N 3
+    personal: int
+    worth: np.ndarray
+    names: tuple[str, ...]  # of the E
+
+    @classmethod
+    def spread(cls, rig: Rig, identity: Identity, generator: Generator) -> "HeadPoints":
+        triangles = rig.triangles
+        region = rig.regions[triangles].mode(-1).values
+        plain = rig.neutral()
+        steady = torch.zeros(len(REGION))
+        for name in _STEADY:
+            steady[REGION[name]] = _WORTH.get(name, 1.0)
+        corners = rig.pose(identity, plain).vertices[triangles]
+        normals = torch.linalg.cross(
+            corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0], dim=-1
+        )
+        mass = normals.norm(dim=-1) * (steady[region] > 0)
+        face = torch.multinomial(mass, _POINTS, replacement=True, generator=generator)
+        u = torch.rand(_POINTS, 2, generator=generator)
+        u = torch.where(u.sum(-1, keepdim=True) > 1, 1 - u, u)
+        weights = torch.stack([1 - u.sum(-1), u[:, 0], u[:, 1]], -1)[..., None]
+        rest = (corners[face] * weights).sum(-2)
+        shapes = []
+        for one in torch.eye(plain.coefficients.shape[-1]):
+            moved = rig.pose(identity, replace(plain, coefficients=one)).vertices
+            shapes.append((moved[triangles[face]] * weights).sum(-2) - rest)
+        modes = [] if identity.modes is None else list(identity.modes[:, triangles[face]])
+        shapes += [(mode * weights).sum(-2) for mode in modes]
+        normal = torch.nn.functional.normalize(normals[face], dim=-1)
+        worth = steady[region[face]].numpy()
+        return cls(rest, normal, torch.stack(shapes), len(modes), worth, tuple(rig.shape_names))
+
+    @property
+    def told(self) -> list[int]:
+        """The shapes that the points tell of: gaze is not, for eyeballs have none."""
+        return [i for i, name in enumerate(self.names) if not name.startswith(_GAZE)]
+
+    @property
+    def motions(self) -> Tensor:
+        """How personal modes move the points, then those shapes."""
+        modes = self.shapes[len(self.shapes) - self.personal :]
+        return torch.cat([modes, self.shapes[self.told]])
+
+    def places(self, expression: Expression) -> Tensor:
+        """Where the points are in the frame of the head, in one moment."""
+        weights = expression.coefficients
+        if self.personal and expression.personal is not None:
+            weights = torch.cat([weights, expression.personal])
+        shapes = self.shapes[: len(weights)]
+        return self.rest + (weights @ shapes.flatten(1)).view_as(self.rest)
