@@ -5,8 +5,29 @@ import pytest
 import torch
 
 from likeness.core.geometry import axis_angle_to_matrix, matrix_to_axis_angle
-from likeness.trackers.eyes import openness
+from likeness.trackers.eyes import _opened, openness
 from likeness.trackers.steady import steadied, steadied_rotations
+
+
+def test_how_many_frames_are_looked_at_a_time_changes_nothing(monkeypatch):
+    """Patches of skin with a white oval that opens and shuts, and a dark iris in it that moves."""
+    y, x = np.mgrid[:40, :64] + 0.5
+    turn = 2 * np.pi * np.arange(16) / 16
+    lid = 6 + 3 * np.sin(np.arange(30))
+    pictures = np.full((30, 40, 64, 3), (200, 150, 130), np.uint8)
+    poly = np.stack([32 + 18 * np.cos(turn), 20 + 8 * np.sin(turn)], -1)
+    for picture, height, side in zip(pictures, lid, 6 * np.cos(np.arange(30))):
+        inside = ((x - 32) / 18) ** 2 + ((y - 20) / height) ** 2 < 1
+        picture[inside] = (235, 235, 235)
+        picture[inside & (np.hypot(x - 32 - side, y - 20) < 5)] = (40, 30, 20)
+    found = []
+    for frames in (256, 7):
+        monkeypatch.setattr("likeness.trackers.eyes._FRAMES", frames)
+        found.append(_opened(pictures, np.repeat(poly[None], 30, 0), lid))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    assert np.corrcoef(found[0][0], lid)[0, 1] > 0.95
+    assert np.corrcoef(found[0][1][:, 0], np.cos(np.arange(30)))[0, 1] > 0.95
 
 
 def test_an_unclear_witness_does_not_hide_a_blink_that_the_pictures_show():

@@ -64,6 +64,17 @@ def solution(model, scene):
     return solve(model, evidence, priors, start(model, evidence, FOCAL), rounds=25)
 
 
+def test_how_many_frames_are_solved_at_a_time_changes_nothing(model, scene, monkeypatch):
+    evidence, _, _ = scene
+    priors, found = default_priors(model, 0.2), []
+    for chunk in (32, 5):
+        monkeypatch.setattr("likeness.trackers.solve._CHUNK", chunk)
+        found.append(solve(model, evidence, priors, start(model, evidence, FOCAL), rounds=3))
+    for name in ("rotation", "translation", "coefficients", "identity"):
+        one, other = (getattr(x, name) for x in found)
+        torch.testing.assert_close(one, other, rtol=1e-2, atol=5e-3)
+
+
 def test_known_landmarks_are_explained_to_a_fraction_of_a_pixel(solution):
     assert float(solution.residual.norm(dim=-1).square().mean().sqrt()) < 0.4
 

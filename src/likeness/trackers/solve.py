@@ -196,23 +196,25 @@ def _stepped(
     learn_identity: bool,
     learn_pose: bool,
 ) -> Solution:
-    frames, g_frames, shared = _normal(model, evidence, priors, at, learn_identity)
-    diagonal = frames.diagonal(dim1=-2, dim2=-1)
-    free = _free(priors, at, g_frames, learn_pose)
-    frames = frames + torch.diag_embed(damping * diagonal + 1e-6)
-    frames = frames * free[:, :, None] * free[:, None] + torch.diag_embed(1 - free)
-    g_frames = g_frames * free
-    factor = torch.linalg.cholesky(frames)
-    direct = torch.cholesky_solve(g_frames[..., None], factor)[..., 0]
-    d_identity, d_frames = torch.zeros_like(at.identity), direct
-    if shared is not None:
-        cross = shared.cross * free[..., None]
-        through = torch.cholesky_solve(cross, factor)
-        system = shared.own - (cross.mT @ through).sum(0)
-        system = system + torch.diag(damping * shared.own.diagonal() + 1e-6)
-        right = shared.gradient - (cross.mT @ direct[..., None]).sum(0)[:, 0]
+    weight = _robust(evidence, priors, at.residual) * model.known
+    learn_identity = learn_identity and len(model.directions) > 0
+    bends = _bends(evidence, at)
+    parts = [
+        _solved(
+            model, evidence, priors, at, part, weight, bends, damping, learn_identity, learn_pose
+        )
+        for part in torch.arange(len(at.rotation)).split(_CHUNK)
+    ]
+    d_identity, d_frames = torch.zeros_like(at.identity), torch.cat([p.direct for p in parts])
+    shared = [p.shared for p in parts if p.shared is not None]
+    if shared:
+        pull = torch.as_tensor(priors.identity).expand(len(at.identity))
+        own = torch.stack([s.own for s in shared]).sum(0) + torch.diag(pull)
+        system = own - torch.stack([s.taken for s in shared]).sum(0)
+        system = system + torch.diag(damping * own.diagonal() + 1e-6)
+        right = torch.stack([s.right for s in shared]).sum(0) + pull * at.identity
         d_identity = torch.linalg.solve(system, right)
-        d_frames = direct - (through @ d_identity)
+        d_frames = d_frames - torch.cat([s.through for s in shared]) @ d_identity
     turn = axis_angle_to_matrix(-d_frames[:, :3])
     coefficients = at.coefficients - d_frames[:, _POSE:]
     return replace(
@@ -224,12 +226,12 @@ def _stepped(
     )
 
 
-def _free(priors: Priors, at: Solution, gradient: Tensor, learn_pose: bool) -> Tensor:
+def _free(priors: Priors, coefficients: Tensor, gradient: Tensor, learn_pose: bool) -> Tensor:
     """1 for what may move in this step (T P). Coefficients at the end of their range that want
     further out stay there; else all others would count on a move that is then cut short."""
     slope = gradient[:, _POSE:]
-    low = (at.coefficients <= priors.low) & (slope > 0)
-    high = (at.coefficients >= priors.high) & (slope < 0)
+    low = (coefficients <= priors.low) & (slope > 0)
+    high = (coefficients >= priors.high) & (slope < 0)
     free = torch.ones_like(gradient)
     free[:, _POSE:] -= (low | high).to(free.dtype)
     free[:, :_POSE] *= float(learn_pose)
@@ -238,44 +240,60 @@ def _free(priors: Priors, at: Solution, gradient: Tensor, learn_pose: bool) -> T
 
 @dataclass(frozen=True, eq=False)
 class _Shared:
-    """Normal equations of the identity: its own block, what couples it to frames, the gradient."""
+    """What some frames say of the identity: its own block, what of it the frames take on
+    themselves, the gradient that is left, and how frames follow it."""
 
     own: Float[Tensor, "D D"]
-    cross: Float[Tensor, "T P D"]
-    gradient: Float[Tensor, " D"]
+    taken: Float[Tensor, "D D"]
+    right: Float[Tensor, " D"]
+    through: Float[Tensor, "T P D"]
 
 
-def _normal(
-    model: PointModel, evidence: Evidence, priors: Priors, at: Solution, learn_identity: bool
-) -> tuple[Tensor, Tensor, _Shared | None]:
-    """Normal equations: frames' own blocks and gradients, and those of the identity if wanted."""
-    weight = _robust(evidence, priors, at.residual) * model.known
-    frames, gradients, shared = [], [], []
-    for part in torch.arange(len(at.rotation)).split(_CHUNK):
-        own, turned = _slopes(model, at, part)
-        w = weight[part].repeat_interleave(2, -1)
-        weighted = (own * w[..., None]).mT
-        residual = at.residual[part].flatten(1)[..., None]
-        frames.append(weighted @ own)
-        gradients.append((weighted @ residual)[..., 0])
-        if learn_identity and len(model.directions):
-            common = torch.einsum("tkij,dkj->tkid", turned, model.directions).flatten(1, 2)
-            flat = common.flatten(0, 1)
-            shared.append(
-                _Shared(
-                    (flat * w.flatten()[:, None]).mT @ flat,
-                    weighted @ common,
-                    flat.mT @ (w.flatten() * residual.flatten()),
-                )
-            )
-    blocks, gradient = torch.cat(frames), torch.cat(gradients)
-    _add_priors(blocks, gradient, evidence, priors, at)
-    if not shared:
-        return blocks, gradient, None
-    pull = torch.as_tensor(priors.identity).expand(len(at.identity))
-    own = torch.stack([s.own for s in shared]).sum(0) + torch.diag(pull)
-    slope = torch.stack([s.gradient for s in shared]).sum(0) + pull * at.identity
-    return blocks, gradient, _Shared(own, torch.cat([s.cross for s in shared]), slope)
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Some frames' step for an identity that stays, and what they say of it."""
+
+    direct: Float[Tensor, "T P"]
+    shared: _Shared | None
+
+
+def _solved(
+    model: PointModel,
+    evidence: Evidence,
+    priors: Priors,
+    at: Solution,
+    part: Tensor,
+    weight: Tensor,
+    bends: "_Bends",
+    damping: float,
+    learn_identity: bool,
+    learn_pose: bool,
+) -> _Part:
+    """Normal equations of some frames, solved at once: those of a long clip would fill memory."""
+    own, turned = _slopes(model, at, part)
+    w = weight[part].repeat_interleave(2, -1)
+    weighted = (own * w[..., None]).mT
+    residual = at.residual[part].flatten(1)
+    frames, gradient = weighted @ own, (weighted @ residual[..., None])[..., 0]
+    _add_priors(frames, gradient, evidence, priors, at, part, bends)
+    free = _free(priors, at.coefficients[part], gradient, learn_pose)
+    frames = frames + torch.diag_embed(damping * frames.diagonal(dim1=-2, dim2=-1) + 1e-6)
+    frames = frames * free[:, :, None] * free[:, None] + torch.diag_embed(1 - free)
+    factor = torch.linalg.cholesky(frames)
+    direct = torch.cholesky_solve((gradient * free)[..., None], factor)
+    if not learn_identity:
+        return _Part(direct[..., 0], None)
+    common = torch.einsum("tkij,dkj->tkid", turned, model.directions).flatten(1, 2)
+    flat, w = common.flatten(0, 1), w.flatten()
+    cross = (weighted @ common) * free[..., None]
+    through = torch.cholesky_solve(cross, factor)
+    shared = _Shared(
+        (flat * w[:, None]).mT @ flat,
+        (cross.mT @ through).sum(0),
+        flat.mT @ (w * residual.flatten()) - (cross.mT @ direct).sum(0)[:, 0],
+        through,
+    )
+    return _Part(direct[..., 0], shared)
 
 
 def _slopes(model: PointModel, at: Solution, part: Tensor) -> tuple[Tensor, Tensor]:
@@ -298,26 +316,49 @@ def _slopes(model: PointModel, at: Solution, part: Tensor) -> tuple[Tensor, Tens
     return torch.cat([by_turn, project, by_shape], -1).flatten(1, 2), by_place
 
 
+@dataclass(frozen=True, eq=False)
+class _Bends:
+    """How far each frame is from the middle of its neighbours, who stay put."""
+
+    coefficients: Float[Tensor, "T E"]
+    translation: Float[Tensor, "T 3"]
+    rotation: Float[Tensor, "T 3"]
+
+
+def _bends(evidence: Evidence, at: Solution) -> _Bends:
+    return _Bends(
+        _bend(at.coefficients, evidence.joined),
+        _bend(at.translation, evidence.joined),
+        _turn_bend(at.rotation) * evidence.joined[:, None],
+    )
+
+
 def _add_priors(
-    frames: Tensor, gradient: Tensor, evidence: Evidence, priors: Priors, at: Solution
+    frames: Tensor,
+    gradient: Tensor,
+    evidence: Evidence,
+    priors: Priors,
+    at: Solution,
+    part: Tensor,
+    bends: _Bends,
 ) -> None:
-    """Pulls to zero, to measured curves, to the neighbours' middle. Neighbours stay put."""
+    """Pulls of some frames to zero, to measured curves, to the neighbours' middle."""
     diagonal = frames.diagonal(dim1=-2, dim2=-1)
     pull = at.translation.new_tensor([priors.shift, priors.shift, priors.depth])
-    joined = evidence.joined[:, None]
-    bend = _bend(at.coefficients, evidence.joined)
+    joined, coefficients = evidence.joined[part, None], at.coefficients[part]
     frames[:, _POSE:, _POSE:] += priors.coefficients
     diagonal[:, _POSE:] += priors.smooth * joined
-    gradient[:, _POSE:] += at.coefficients @ priors.coefficients + priors.smooth * bend
+    gradient[:, _POSE:] += coefficients @ priors.coefficients
+    gradient[:, _POSE:] += priors.smooth * bends.coefficients[part]
     if evidence.curves is not None and evidence.sure is not None:
         named = slice(_POSE, _POSE + len(evidence.sure))
-        away = at.coefficients[:, : len(evidence.sure)] - evidence.curves
+        away = coefficients[:, : len(evidence.sure)] - evidence.curves[part]
         diagonal[:, named] += evidence.sure
         gradient[:, named] += evidence.sure * away
     diagonal[:, 3:_POSE] += pull * joined
-    gradient[:, 3:_POSE] += pull * _bend(at.translation, evidence.joined)
+    gradient[:, 3:_POSE] += pull * bends.translation[part]
     diagonal[:, :3] += priors.turn * joined
-    gradient[:, :3] += priors.turn * joined * _turn_bend(at.rotation)
+    gradient[:, :3] += priors.turn * bends.rotation[part]
 
 
 def _turn_bend(rotation: Tensor) -> Tensor:
