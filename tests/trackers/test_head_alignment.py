@@ -14,6 +14,7 @@ from likeness.rigs.clay.shapes import ARKIT
 from likeness.trackers.align import Brightness, Pull, align
 from likeness.trackers.head_alignment import refined
 from likeness.trackers.head_points import HeadPoints
+from likeness.trackers.photometric import calm
 
 WRONG = 10  # the frame that is tracked wrongly
 JAW = ARKIT.index("jawOpen")
@@ -80,3 +81,22 @@ def test_alignment_stops_at_the_end_of_a_range_and_the_others_make_up_for_it():
     found = align(Brightness(picture, 1.0), colours, np.ones(300), np.zeros(2), place, ends, 15)
     assert found[0] == 0.5
     np.testing.assert_allclose(found.sum(), 2.0, atol=0.1)
+
+
+def test_calm_takes_noise_from_poses_and_leaves_a_cut_where_it_is():
+    _, truth = film(3, 40, 64)
+    smooth = truth.expressions.world_from_head.clone()
+    smooth[20:] = smooth[20:] @ rigid(
+        axis_angle_to_matrix(torch.tensor([0.0, 0.4, 0.0])), torch.zeros(3)
+    )
+    noise = 0.002 * torch.randn(40, 3, generator=Generator().manual_seed(0))
+    noisy = smooth @ rigid(axis_angle_to_matrix(noise), torch.zeros(40, 3))
+
+    def away(poses):
+        turn = poses[:, :3, :3] @ smooth[:, :3, :3].mT
+        return matrix_to_axis_angle(turn).norm(dim=-1)
+
+    found = calm(replace(truth, expressions=replace(truth.expressions, world_from_head=noisy)))
+    calmed = found.expressions.world_from_head
+    assert float(away(calmed).median()) < 0.85 * float(away(noisy).median())
+    assert float(away(calmed)[19:21].max()) < 0.02

@@ -11,11 +11,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Generator
 
 from likeness.core.batching import take
 from likeness.core.camera import far_away
 from likeness.core.capture import Capture, last_fifth
+from likeness.core.geometry import rigid
 from likeness.core.progress import counted
 from likeness.core.rig import Rig
 from likeness.core.track import Track
@@ -23,12 +25,14 @@ from likeness.trackers.align import Brightness, align, typical
 from likeness.trackers.head_alignment import LOOKS, refined, within_matte
 from likeness.trackers.head_points import HeadPoints
 from likeness.trackers.landmarks import Landmarks, rest_frame
+from likeness.trackers.steady import steadied, steadied_rotations
 from likeness.trackers.torso import on_screen, screen_motion, world_from_torso
 from likeness.trackers.torso_mask import enough, torso_at
 from likeness.trackers.torso_modes import torso_modes
 
 _log = logging.getLogger(__name__)
 _POINTS = 6000  # of the shoulders
+_CALM = 2  # frames to each side; four cost a twentieth of a pixel
 _TORSO_STIFF = np.array([1e2, 1e1, 1e1, 3e2])  # turn, shifts, growth
 _WORTH = {"lips": 0.2, "brows": 0.6, "neck": 0.0, "scalp": 0.5, "ears": 0.6}
 
@@ -77,6 +81,8 @@ class Photometric:
         for _ in range(self.rounds):
             track, moved = refined(capture, track, head, train)
         report["photometric shift, pixels"] = round(moved, 3)
+        if self.smooth > 0 and capture.fps:
+            track = calm(track)
         track = shoulders(capture, track, train)
         reference = rest_frame(track.expressions.world_from_head, train)
         bent = torso_modes(capture, track, train, reference, self.bends)
@@ -84,6 +90,16 @@ class Photometric:
             expressions = replace(track.expressions, torso=bent[0])
             track = replace(track, expressions=expressions, bends=bent[1])
         return replace(track, report=report)
+
+
+def calm(track: Track) -> Track:
+    """Poses without the noise of single pictures: parabolas through two neighbours to each side."""
+    poses, known = track.expressions.world_from_head, (track.confidence > 0).float()
+    joined = torch.zeros_like(known)
+    joined[1:-1] = known[:-2] * known[1:-1] * known[2:]
+    turned = steadied_rotations(poses[:, :3, :3], joined, _CALM)
+    calmed = rigid(turned, steadied(poses[:, :3, 3], joined, _CALM))
+    return replace(track, expressions=replace(track.expressions, world_from_head=calmed))
 
 
 def shoulders(capture: Capture, track: Track, train: list[int]) -> Track:
