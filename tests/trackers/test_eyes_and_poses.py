@@ -6,6 +6,7 @@ import torch
 
 from likeness.core.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from likeness.trackers.eyes import _opened, openness
+from likeness.trackers.landmarks import filled
 from likeness.trackers.steady import steadied, steadied_rotations
 
 
@@ -68,3 +69,9 @@ def test_an_eye_is_shut_at_the_bottom_of_a_blink_though_witnesses_disagree_when(
     assert np.median(opening) == pytest.approx(1)
     never = openness(1 + 0.1 * np.sin(np.arange(40.0)), np.ones(40))
     assert never.min() > 0.7
+
+
+def test_frames_without_a_face_take_the_nearest_tracked_pose_the_earlier_of_two():
+    confidence = np.array([0, 0, 1, 0, 0, 0, 1, 0, 1, 0.0])
+    found = filled(torch.arange(10), confidence)
+    assert found.tolist() == [2, 2, 2, 2, 2, 6, 6, 6, 8, 8]

@@ -360,8 +360,11 @@ def default_priors(model: PointModel, smooth: float) -> Priors:
 def filled(head: Tensor, confidence: np.ndarray) -> Tensor:
     """Frames without a face take the nearest tracked pose."""
     seen = np.flatnonzero(confidence > 0)
-    nearest = seen[np.abs(np.arange(len(confidence))[:, None] - seen[None]).argmin(1)]
-    return head[torch.from_numpy(nearest)]
+    every = np.arange(len(confidence))
+    after = np.searchsorted(seen, every).clip(max=len(seen) - 1)
+    before = (after - 1).clip(min=0)
+    nearer = np.abs(every - seen[before]) <= np.abs(seen[after] - every)
+    return head[torch.from_numpy(seen[np.where(nearer, before, after)])]
 
 
 def into_world(

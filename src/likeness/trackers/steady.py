@@ -21,14 +21,13 @@ def steadied(
     count = len(values)
     if count < 5:
         return values
-    away = torch.arange(count)[None] - torch.arange(count)[:, None]
     apart = (linked[:-1] < 0.5) & (linked[1:] < 0.5)
     shot = torch.cat([torch.zeros(1, dtype=torch.long), torch.cumsum(apart.long(), 0)])
     out = values.clone()
     for frame in range(count):
         low, high = max(0, frame - reach), min(count, frame + reach + 1)
         window = slice(low, high)
-        t = away[frame, window].to(values.dtype)
+        t = torch.arange(low - frame, high - frame).to(values.dtype)
         w = (1 - (t / (reach + 1)).square()).square() * (shot[window] == shot[frame])
         if int((w > 0).sum()) < 5:
             continue
