@@ -45,9 +45,9 @@ found = composite_packed(out[:, 0].exp(), steps, out[:, 1:], offsets, None, 1e-4
 found.values.sum().backward()
 """
 HEAD = """
-import torch
 from likeness.captures.synthetic import film
 from likeness.methods.splats.method import RiggedSplats
+import torch
 capture, truth = film(0, 8, 64)
 method = RiggedSplats(splats=500, steps=5)
 avatar = method.build(capture, truth)

@@ -94,8 +94,8 @@ def threads() -> int:
 def one_for_torch() -> Iterator[None]:
     """Within this block torch's own operations take one thread; our kernels keep theirs.
 
-    Torch wakes a second thread for what takes a fraction of a millisecond. Alone that gains little;
-    beside a program that is busy, each waits its turn for milliseconds: see decision 0002.
+    Torch wakes a second thread for what takes a fraction of a millisecond, and that costs more than
+    it gains: see decision 0002.
     """
     before, outer = torch.get_num_threads(), _pool.threads
     _pool.threads = threads()
