@@ -79,12 +79,12 @@ class Bending:
 
 
 def torso_modes(
-    capture: Capture, track: Track, train: list[int], reference: int, count: int
+    capture: Capture, track: Track, train: list[int], reference: int, depth: float, count: int
 ) -> tuple[Float[Tensor, "T K"], Float[Tensor, "K h w 2"]] | None:
     """Weights of the modes in every frame, in standard deviations over the training frames, and
     what each mode does to the picture (see `Track.bends`); None where clothes cannot be seen or
     bend too little to measure."""
-    clothes = clothes_of(capture, track, reference)
+    clothes = clothes_of(capture, track, reference, depth)
     if clothes is None or count < 1 or len(train) < 20:
         return None
     free = np.eye(2 * clothes.patterns.shape[1])
@@ -132,7 +132,9 @@ def spread(frames: list[int], most: int) -> list[int]:
     return [frames[i] for i in np.linspace(0, len(frames) - 1, most).round().astype(int)]
 
 
-def clothes_of(capture: Capture, track: Track, reference: int) -> Clothes | None:
+def clothes_of(
+    capture: Capture, track: Track, reference: int, depth: float
+) -> Clothes | None:
     torso, shown = track.expressions.world_from_torso, torso_at(capture, track, reference)
     if torso is None or shown is None or not enough(shown[0]):
         return None
@@ -143,7 +145,7 @@ def clothes_of(capture: Capture, track: Track, reference: int) -> Clothes | None
     step = max(1, len(rows) // _POINTS)
     points = np.stack([columns[::step], rows[::step]], -1) + 0.5
     camera = take(track.cameras, reference)
-    motion = screen_motion(torso, camera, track.expressions.world_from_head[reference])
+    motion = screen_motion(torso, camera, reference, depth)
     swaying = far_away(track.cameras, camera).double().numpy()
     ways = Patterns.over(points, size)
     return Clothes(points, ways, ways.at(points), motion, swaying, size)
