@@ -49,7 +49,7 @@ class Photometric:
     """Personal modes: motions of this person that no named shape can say."""
     smooth: float = 1.0
     """How strongly neighbouring frames hold together; 0 lets each stand alone."""
-    bends: int = 12
+    bends: int = 24
     """Modes in which clothes bend beyond the shoulders' rigid motion."""
     rounds: int = 2
     """How often colours are learned and poses corrected in turn."""

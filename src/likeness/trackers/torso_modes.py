@@ -30,11 +30,11 @@ _log = logging.getLogger(__name__)
 _POINTS = 3000
 _LOOKS = 48  # training frames that colours are learned from
 _FIELDS = 150  # training frames that fields are learned from
-_SPACING = 1 / 7  # of the picture's width, between the nodes of a field
-_SMOOTHEST = 20  # smooth patterns of displacement a field is made of
-_STIFF = 0.3  # how unwilling a field is to bend
-_HOLD = 0.02  # pull of a frame's weights to what training frames do on average
-_LEAST_MOVE = 0.04  # pixels at 256 that a mode must move the clothes by to count
+_SPACING = 1 / 12  # of the picture's width, between the nodes of a field
+_SMOOTHEST = 60  # smooth patterns of displacement a field is made of
+_STIFF = 0.1  # how unwilling a field is to bend
+_HOLD = 0.005  # pull of a frame's weights to what training frames do on average
+_LEAST_MOVE = 0.02  # pixels at 256 that a mode must move the clothes by to count
 _FARTHEST = 8.0  # standard deviations: modes are smooth, and later frames may go on a long way
 _GRID = 24  # places along a side of the picture at which modes are handed on
 
@@ -69,7 +69,7 @@ class Bending:
     def place(self, index: int) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
         """Where weights put the points in a frame; and derivatives."""
         c = self.clothes
-        slopes = c.swaying[index][:2, :2] @ self.moves
+        slopes = (c.swaying[index][:2, :2] @ self.moves).astype(np.float32)
 
         def bent(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             moved = self.first + self.moves @ weights
