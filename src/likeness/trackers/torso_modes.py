@@ -96,9 +96,10 @@ def torso_modes(
         colours, worth = colours_of(capture, track, loose, looks, bends)
         for index in counted(shown, "learning how clothes bend"):
             found, place = bends[index], loose.place(index)
+            clear = worth * uncovered(capture, track, index, place(found)[0])
             for blur in blurs:
                 picture = Brightness(capture[index].rgb8, blur * clothes.size / 256)
-                found = align(picture, colours, worth, found, place, np.full(len(free), _STIFF), 4)
+                found = align(picture, colours, clear, found, place, np.full(len(free), _STIFF), 4)
             bends[index] = found
     middle, modes = principal(clothes, bends[shown], count)
     if modes.shape[1] == 0:
@@ -107,9 +108,10 @@ def torso_modes(
     stiff = np.full(modes.shape[1], _HOLD)
     for index in counted(range(len(track)), "measuring how clothes bend"):
         found, place = weights[max(index - 1, 0)] * 0.5, bending.place(index)
+        clear = worth * uncovered(capture, track, index, place(found)[0])
         for blur in (1.6, 0.8):
             picture = Brightness(capture[index].rgb8, blur * clothes.size / 256)
-            found = align(picture, colours, worth, found, place, stiff, 5)
+            found = align(picture, colours, clear, found, place, stiff, 5)
         weights[index] = np.clip(found, -_FARTHEST, _FARTHEST)
     return torch.from_numpy(weights).float(), fields_of(clothes, modes, track.cameras.height)
 
@@ -197,12 +199,20 @@ def colours_of(
     for index in looks:
         at, _ = loose.place(index)(bends[index])
         value, _, inside = Brightness(capture[index].rgb8, 0.8 * loose.clothes.size / 256).at(at)
-        shown = torso_at(capture, track, index)
-        if shown is not None:  # a face or a hand in front says nothing about clothes
-            inside = inside * (1 - looked_up(shown[1].astype(np.float32), at))
         values.append(value)
-        seen.append(inside)
+        seen.append(inside * uncovered(capture, track, index, at))
     return typical(np.stack(values), np.stack(seen))
+
+
+def uncovered(
+    capture: Capture, track: Track, index: int, pixels: Float[np.ndarray, "N 2"]
+) -> Float[np.ndarray, " N"]:
+    """1 for points with nothing before them: a chin or a hand in front says nothing of clothes."""
+    shown = torso_at(capture, track, index)
+    if shown is None:
+        return np.ones(len(pixels))
+    front = cv2.dilate(shown[1].astype(np.float32), np.ones((3, 3), np.float32))
+    return 1 - looked_up(front, pixels)
 
 
 def principal(
