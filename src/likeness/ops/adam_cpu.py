@@ -12,6 +12,9 @@ from likeness.ops.twins import match_threads
 
 _BLOCK = 16384
 _RUN = 64  # entries that are looked at together
+_PART = (
+    4096  # entries of a table before the next table's turn: their gradients' parts stay in cache
+)
 f32 = np.float32
 
 
@@ -59,12 +62,97 @@ def adam_step(
         return
     match_threads()
     flat = [t.detach().view(-1).numpy() for t in tensors]
-    _step(
-        *flat,
-        np.float32(rate / (1 - betas[0] ** step)),
-        np.float32(1 / math.sqrt(1 - betas[1] ** step)),
-        np.float32(betas[0]),
-        np.float32(betas[1]),
-        np.float32(eps),
-        flat[1].view(np.int32) if resting else np.empty(0, np.int32),
-    )
+    bits = flat[1].view(np.int32) if resting else np.empty(0, np.int32)
+    _step(*flat, *_numbers(step, rate, betas, eps), bits)
+
+
+def _numbers(
+    step: int, rate: float, betas: tuple[float, float], eps: float
+) -> tuple[np.float32, ...]:
+    """Length of a step, what roots are multiplied by, and the rest, as kernels take them."""
+    root = 1 / math.sqrt(1 - betas[1] ** step)
+    numbers = (rate / (1 - betas[0] ** step), root, *betas, eps)
+    return tuple(np.float32(x) for x in numbers)
+
+
+@njit(error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+def _run(parameter, gradient, mean, square, size, root, b1, b2, eps, rests):
+    for i in range(parameter.shape[0]):
+        g = gradient[i]
+        g = g if abs(g) < f32(3e38) else f32(0)
+        m = b1 * mean[i] + (f32(1) - b1) * g
+        v = b2 * square[i] + (f32(1) - b2) * g * g
+        change = size * m / (np.sqrt(v) * root + eps)
+        still = rests and g == f32(0)
+        mean[i] = mean[i] if still else m
+        square[i] = square[i] if still else v
+        parameter[i] -= f32(0) if still else change
+
+
+@njit(error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+def _scaled(out, part, weight, more):
+    for i in range(out.shape[0]):
+        out[i] = weight * part[i] + (out[i] if more else f32(0))
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+def _product_step(parameter, weights, parts, mean, square, size, root, b1, b2, eps, resting):
+    """Tables one after the other. A run of entries whose parts are all zero rests in all tables."""
+    (terms, tables), count = weights.shape, parts.shape[1]
+    for block in nb.prange((count + _PART - 1) // _PART):
+        begin, end = block * _PART, min(count, (block + 1) * _PART)
+        runs = _moving(parts, begin, end) if resting else np.array([[begin, end]])
+        g = np.empty(_PART, np.float32)
+        for table in range(tables):
+            for k in range(runs.shape[0]):
+                first, last = runs[k, 0], runs[k, 1]
+                some = g[: last - first]
+                for b in range(terms):
+                    _scaled(some, parts[b, first:last], weights[b, table], b > 0)
+                _run(
+                    parameter[table, first:last], some, mean[table, first:last],
+                    square[table, first:last], size, root, b1, b2, eps, resting,
+                )  # fmt: skip
+
+
+@njit(error_model="numpy")
+def _moving(parts, begin, end):
+    """The runs in which any part is not zero, those next to each other as one."""
+    found, count = np.empty((_PART // _RUN + 1, 2), np.int64), 0
+    for first in range(begin, end, _RUN):
+        last, some = min(end, first + _RUN), False
+        for b in range(parts.shape[0]):
+            for i in range(first, last):
+                some |= parts[b, i] != f32(0)
+        if some and count and found[count - 1, 1] == first:
+            found[count - 1, 1] = last
+        elif some:
+            found[count, 0], found[count, 1] = first, last
+            count += 1
+    return found[:count]
+
+
+def adam_step_of_product(
+    parameter: Tensor,
+    weights: Tensor,
+    parts: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    step: int,
+    rate: float,
+    betas: tuple[float, float],
+    eps: float,
+    resting: bool = False,
+) -> None:
+    """The twin of `ops.adam`: gradients are made a few at a time, where they are needed."""
+    kept = (parameter, mean, square)
+    if any(str(t.dtype) != "torch.float32" or not t.is_contiguous() for t in kept):
+        rest = (step, rate, betas, eps, resting)
+        adam._adam_step_of_product(parameter, weights, parts, mean, square, *rest)
+        return
+    if not len(weights):
+        weights, parts = weights.new_zeros(1, weights.shape[1]), parts.new_zeros(1, parts.shape[1])
+    match_threads()
+    p, m, v = (t.detach().flatten(1).numpy() for t in kept)
+    w, x = (t.detach().float().contiguous().numpy() for t in (weights, parts))
+    _product_step(p, w, x, m, v, *_numbers(step, rate, betas, eps), resting)

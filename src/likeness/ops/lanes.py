@@ -1,4 +1,4 @@
-"""Eight float32 numbers worked on as one, inside compiled kernels.
+"""Eight float32 numbers (or two, or four) worked on as one, inside compiled kernels.
 
 Loops of eight are usually turned into vector instructions by the compiler, but not reliably: on
 some machines one of three inner loops stayed scalar, and drawing took four times as long. These
@@ -20,33 +20,36 @@ from likeness.ops.jit import intrinsic
 
 LANES = 8
 _FLAGS = ("contract", "nsz", "arcp", "nnan", "ninf")
+_WITH_NAN = ("contract", "nsz", "arcp")  # rows: bad numbers stay bad numbers
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _WHOLE = ir.VectorType(ir.IntType(32), LANES)
 
 
 class _Lanes(types.Type):
-    def __init__(self) -> None:
-        super().__init__(name="eight_float32")
+    def __init__(self, count: int) -> None:
+        super().__init__(name=f"{count}_float32")
+        self.count = count
 
 
-lanes = _Lanes()
+lanes = _Lanes(LANES)
+_rows = {types.complex64: _Lanes(2), types.complex128: _Lanes(4)}
 
 
 @register_model(_Lanes)
 class _Model(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _VECTOR)
+        super().__init__(manager, kind, ir.VectorType(ir.FloatType(), kind.count))
 
 
-def _spread(builder: Any, value: Any) -> Any:
+def _spread(builder: Any, value: Any, vector: Any = _VECTOR) -> Any:
     """A scalar in all lanes; lanes as they are."""
-    if value.type == _VECTOR:
+    if value.type == vector:
         return value
     none = ir.Constant(ir.IntType(32), 0)
-    one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, none)
-    return builder.shuffle_vector(
-        one, ir.Constant(_VECTOR, ir.Undefined), ir.Constant(_WHOLE, [0] * LANES)
-    )
+    empty = ir.Constant(vector, ir.Undefined)
+    one = builder.insert_element(empty, value, none)
+    same = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    return builder.shuffle_vector(one, empty, same)
 
 
 def _constant(kind: Any, value: float) -> Any:
@@ -54,14 +57,18 @@ def _constant(kind: Any, value: float) -> Any:
 
 
 def _operator(symbol: Any, name: str) -> None:
-    cases = [signature(lanes, a, b) for a, b in ((lanes, lanes), (lanes, float32))]
-    cases.append(signature(lanes, float32, lanes))
+    cases = []
+    for kind in (lanes, *_rows.values()):
+        cases += [signature(kind, a, b) for a, b in ((kind, kind), (kind, float32))]
+        cases.append(signature(kind, float32, kind))
     register: Any = infer_global(symbol)
     register(type(f"Lanes_{name}", (ConcreteTemplate,), {"cases": cases}))
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        a, b = (_spread(builder, x) for x in args)
-        return getattr(builder, name)(a, b, flags=_FLAGS)
+        vector = context.get_value_type(sig.return_type)
+        a, b = (_spread(builder, x, vector) for x in args)
+        flags = _FLAGS if vector == _VECTOR else _WITH_NAN
+        return getattr(builder, name)(a, b, flags=flags)
 
     for case in cases:
         lower_builtin(symbol, *case.args)(lower)
@@ -97,6 +104,34 @@ def store(_: Any, array: Any, index: Any, value: Any) -> Any:
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         place = _place(context, builder, sig.args[0], *args[:2])
         builder.store(_spread(builder, args[2]), place, align=4)
+        return context.get_dummy_value()
+
+    return signature(types.none, array, types.intp, value), generate
+
+
+def _row_place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+    data = context.make_array(kind)(context, builder, array).data
+    vector = context.get_value_type(_rows[kind.dtype])
+    return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
+
+
+@intrinsic
+def load_row(_: Any, array: Any, index: Any) -> Any:
+    """Two or four float32 numbers that a flat array keeps as one complex number."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.load(_row_place(context, builder, sig.args[0], *args), align=4)
+
+    return signature(_rows[array.dtype], array, types.intp), generate
+
+
+@intrinsic
+def store_row(_: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write them."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place = _row_place(context, builder, sig.args[0], *args[:2])
+        builder.store(args[2], place, align=4)
         return context.get_dummy_value()
 
     return signature(types.none, array, types.intp, value), generate
