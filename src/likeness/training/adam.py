@@ -60,11 +60,10 @@ class Adam(Optimizer):
             for parameter in group["params"]:
                 if group["lr"] == 0:
                     continue
-                products = products_of(parameter)
-                if products and parameter.grad is not None:
+                if parameter.grad is not None:
                     write_out(parameter)
-                    products = []
-                if parameter.grad is None and not products:
+                products, gradient = products_of(parameter), parameter.grad
+                if gradient is None and not products:
                     continue
                 state = self.state[parameter]
                 if not state:
@@ -74,9 +73,9 @@ class Adam(Optimizer):
                 state["step"] += 1
                 how = (state["step"], group["lr"], group["betas"], group["eps"], self.resting)
                 means = (state["exp_avg"], state["exp_avg_sq"])
-                if products:
+                if gradient is None:
                     weights, parts = (torch.cat(x) for x in zip(*products))
                     adam_step_of_product(parameter, weights, parts, *means, *how)
                 else:
-                    adam_step(parameter, parameter.grad.contiguous(), *means, *how)
+                    adam_step(parameter, gradient.contiguous(), *means, *how)
         return loss
