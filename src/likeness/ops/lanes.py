@@ -98,6 +98,45 @@ def load(_: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
+def strided(_: Any, array: Any, index: Any, step: Any) -> Any:
+    """Eight numbers of a flat float32 array from `index` on, each `step` after the last."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        found: Any = ir.Constant(_VECTOR, ir.Undefined)
+        at = args[1]
+        for i in range(LANES):
+            number = builder.load(builder.gep(data, [at]))
+            found = builder.insert_element(found, number, ir.Constant(ir.IntType(32), i))
+            at = builder.add(at, args[2])
+        return found
+
+    return signature(lanes, array, types.intp, types.intp), generate
+
+
+@intrinsic
+def picked(_: Any, rows: Any, lists: Any, index: Any, last: Any, column: Any) -> Any:
+    """Of eight rows of a contiguous array, listed from `index` on (the one at `last` again after
+    it), the number in one column."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        made = context.make_array(sig.args[0])(context, builder, args[0])
+        which = context.make_array(sig.args[1])(context, builder, args[1]).data
+        width = cgutils.unpack_tuple(builder, made.shape)[1]
+        found: Any = ir.Constant(_VECTOR, ir.Undefined)
+        for i in range(LANES):
+            at = builder.add(args[2], ir.Constant(args[2].type, i))
+            at = builder.select(builder.icmp_signed("<", at, args[3]), at, args[3])
+            row = builder.sext(builder.load(builder.gep(which, [at])), args[2].type)
+            place = builder.add(builder.mul(row, width), args[4])
+            number = builder.load(builder.gep(made.data, [place]))
+            found = builder.insert_element(found, number, ir.Constant(ir.IntType(32), i))
+        return found
+
+    return signature(lanes, rows, lists, types.intp, types.intp, types.intp), generate
+
+
+@intrinsic
 def store(_: Any, array: Any, index: Any, value: Any) -> Any:
     """Write eight numbers to a flat float32 array from `index` on."""
 
@@ -135,6 +174,27 @@ def store_row(_: Any, array: Any, index: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return signature(types.none, array, types.intp, value), generate
+
+
+@intrinsic
+def store_threes(_: Any, array: Any, index: Any, a: Any, b: Any, c: Any) -> Any:
+    """Write eight times three numbers to a flat float32 array from `index` on: one of each."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        whole = ir.IntType(32)
+        nothing, wide = ir.Constant(_VECTOR, ir.Undefined), ir.VectorType(whole, 2 * LANES)
+        both = ir.Constant(wide, list(range(2 * LANES)))
+        one = builder.shuffle_vector(args[2], args[3], both)
+        other = builder.shuffle_vector(args[4], nothing, both)
+        for part in range(3):
+            places = range(part * LANES, (part + 1) * LANES)  # of the 24, channels fastest
+            order = [(n % 3) * LANES + n // 3 for n in places]
+            mixed = builder.shuffle_vector(one, other, ir.Constant(_WHOLE, order))
+            at = builder.add(args[1], ir.Constant(args[1].type, part * LANES))
+            builder.store(mixed, _place(context, builder, sig.args[0], args[0], at), align=4)
+        return context.get_dummy_value()
+
+    return signature(types.none, array, types.intp, a, b, c), generate
 
 
 @intrinsic
@@ -183,6 +243,28 @@ lower = _bound("lower", "<")
 """The lower of two, lane by lane."""
 higher = _bound("higher", ">")
 """The higher of two, lane by lane."""
+
+
+def _of_one(name: str, instruction: str) -> Any:
+    @intrinsic
+    def of_one(_: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            kind = ir.FunctionType(_VECTOR, [_VECTOR])
+            full = f"llvm.{instruction}.v{LANES}f32"
+            return builder.call(cgutils.get_or_insert_function(builder.module, kind, full), args)
+
+        return signature(lanes, lanes), generate
+
+    of_one.__name__ = name
+    return of_one
+
+
+root = _of_one("root", "sqrt")
+"""Square roots of numbers that are not negative."""
+down = _of_one("down", "floor")
+"""The next whole numbers below."""
+up = _of_one("up", "ceil")
+"""The next whole numbers above."""
 
 
 @intrinsic
@@ -270,6 +352,31 @@ def power_of_two(_: Any, x: Any, factors: Any) -> Any:
     return signature(lanes, lanes, factors), generate
 
 
+@intrinsic
+def logarithm_of_two(_: Any, x: Any, terms: Any) -> Any:
+    """Binary logarithms of normal positive numbers to 2e-7; `terms` are `TERMS`, handed in."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = context.make_array(sig.args[1])(context, builder, args[1]).data
+        bits = builder.bitcast(args[0], _WHOLE)
+        # The exponent of x / sqrt(1/2), so that what is left lies between sqrt(1/2) and sqrt(2).
+        least = _constant(_WHOLE, 0x3F3504F3)
+        exponent = builder.ashr(builder.sub(bits, least), _constant(_WHOLE, 23))
+        rest = builder.sub(bits, builder.shl(exponent, _constant(_WHOLE, 23)))
+        f = builder.fsub(builder.bitcast(rest, _VECTOR), _constant(_VECTOR, 1.0), flags=_FLAGS)
+        sums: Any = None
+        for i in range(len(TERMS)):
+            place = builder.gep(data, [ir.Constant(ir.IntType(64), i)])
+            term = _spread(builder, builder.load(place))
+            if sums is not None:
+                term = builder.fadd(builder.fmul(sums, f, flags=_FLAGS), term, flags=_FLAGS)
+            sums = term
+        whole = builder.sitofp(exponent, _VECTOR)
+        return builder.fadd(builder.fmul(sums, f, flags=_FLAGS), whole, flags=_FLAGS)
+
+    return signature(lanes, lanes, terms), generate
+
+
 FACTORS = np.array(
     [
         12582912.0,
@@ -283,3 +390,19 @@ FACTORS = np.array(
     np.float32,
 )
 """What rounds, then the terms of 2^f for f in [-1/2, 1/2], highest power first."""
+
+TERMS = np.array(
+    [
+        1.261484660e-01,
+        -2.074210351e-01,
+        2.156698591e-01,
+        -2.389203398e-01,
+        2.879183245e-01,
+        -3.607048281e-01,
+        4.809106099e-01,
+        -7.213473334e-01,
+        1.442695004e00,
+    ],
+    np.float32,
+)
+"""The terms of log2(1 + f) / f for f in [sqrt(1/2) - 1, sqrt(2) - 1], highest power first."""

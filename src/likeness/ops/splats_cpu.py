@@ -21,14 +21,18 @@ from likeness.ops.lanes import (
     FACTORS,
     LANES,
     added,
+    down,
     each_added,
     higher,
     load,
     lower,
+    picked,
     power_of_two,
     prefetch,
+    root,
     steps,
     store,
+    up,
     where_least,
     which,
 )
@@ -41,6 +45,7 @@ _FAST = {"contract", "nsz", "arcp", "nnan", "ninf"}
 _MOMENTS = 6
 _SUMS = 9  # of a splat in a tile: moments, and a gradient for each channel
 _HEAD = 12  # numbers of a packed splat before its features
+_FALL = 15  # where a packed splat keeps what its ratio of rows is multiplied by from row to row
 _CHANNELS = 3  # of a picture; more are drawn in turn, so that sums stay in registers
 _LINE = 16  # numbers that come from memory together; a splat begins a line
 _STRETCH = 16  # splats of a tile that are taken together, the next ones asked for meanwhile
@@ -51,6 +56,7 @@ _TWO, _THREE = _PIXELS, 2 * _PIXELS  # from the first channel to the second, the
 _LOG2E = np.float32(1.4426950408889634)
 
 f32 = np.float32
+_GENTLE = f32(64)  # squared rows times curvature, up to which `_slope` may be used
 
 
 @njit(cache=True, error_model="numpy")
@@ -99,6 +105,7 @@ def _pack(order, xy, conic, features, opacity, width, height, packed, reach, til
         packed[j, 6], packed[j, 7] = ry * b / a, b / c
         packed[j, 8], packed[j, 9], packed[j, 10] = level / c, determinant / (c * c), rx
         packed[j, 11] = faint
+        packed[j, _FALL] = np.exp2(-_LOG2E * c)
         for k in range(_CHANNELS):
             packed[j, _HEAD + k] = features[i, k]
 
@@ -159,31 +166,57 @@ def _deal(reach, slot, columns, rows, strips, cursor, lists, slots):
 
 
 @njit(error_model="numpy", fastmath=_FAST)
-def _spans(packed, lists, first, end, left, top, spans):
+def _spans(packed, lists, first, end, left, top, spans, edges):
     """Which rows of a tile the splats of a stretch of its list reach, in either half of its
     columns: (place in the list, half, first row, rows), as many as are returned.
 
-    Found for a stretch at once, without branches, because the loops over rows would otherwise wait
-    for it. An ellipse is highest (and lowest) at `peak` from its middle, or at the nearest of the
-    columns; at dx its border is at -tilt dx plus and minus sqrt(tall - wide dx^2).
+    Found for a stretch at once, because the loops over rows would otherwise wait for it. An ellipse
+    is highest (and lowest) at `peak` from its middle, or at the nearest of the columns; at dx its
+    border is at -tilt dx plus and minus sqrt(tall - wide dx^2).
     """
-    found = 0
-    for at in range(first, end):
-        k = lists[at]
-        peak, tilt, tall, wide = packed[k, 6], packed[k, 7], packed[k, 8], packed[k, 9]
-        reach, middle = packed[k, 10], packed[k, 1] - f32(0.5) - f32(top)
+    found, none, size = 0, steps(f32(0)) * f32(0), f32(TILE)
+    for begin in range(first, end, LANES):
+        x = picked(packed, lists, begin, end - 1, 0)
+        middle = picked(packed, lists, begin, end - 1, 1) - (f32(top) + f32(0.5))
+        peak = picked(packed, lists, begin, end - 1, 6)
+        tilt = picked(packed, lists, begin, end - 1, 7)
+        tall = picked(packed, lists, begin, end - 1, 8)
+        wide = picked(packed, lists, begin, end - 1, 9)
+        reach = picked(packed, lists, begin, end - 1, 10)
         for half in range(2):
-            near = f32(left + LANES * half) + f32(0.5) - packed[k, 0]
+            near = (f32(left + LANES * half) + f32(0.5)) - x
             far = near + f32(LANES - 1)
-            below, above = min(max(-peak, near), far), min(max(peak, near), far)
-            low = -tilt * above - np.sqrt(max(tall - wide * above * above, f32(0)))
-            high = -tilt * below + np.sqrt(max(tall - wide * below * below, f32(0)))
-            start = np.int32(np.ceil(max(min(middle + low, f32(TILE)), f32(0))))
-            stop = np.int32(np.floor(max(min(middle + high, f32(TILE - 1)), f32(-1))))
-            spans[found, 0], spans[found, 1] = at, half
-            spans[found, 2], spans[found, 3] = start, stop + 1 - start
-            found += (stop >= start) & (near <= reach) & (far >= -reach)
+            below = lower(higher(none - peak, near), far)
+            above = lower(higher(peak, near), far)
+            low = none - tilt * above - root(higher(tall - wide * above * above, f32(0)))
+            high = root(higher(tall - wide * below * below, f32(0))) - tilt * below
+            start = up(higher(lower(middle + low, size), f32(0)))
+            stop = down(higher(lower(middle + high, size - f32(1)), f32(-1)))
+            count = which(
+                reach, near, which(far + reach, f32(0), stop + f32(1) - start, none), none
+            )
+            store(edges, 2 * LANES * half, start)
+            store(edges, 2 * LANES * half + LANES, count)
+        for half in range(2):
+            for i in range(min(end - begin, LANES)):
+                rows = np.int64(edges[2 * LANES * half + LANES + i])
+                spans[found, 0], spans[found, 1] = begin + i, half
+                spans[found, 2], spans[found, 3] = np.int64(edges[2 * LANES * half + i]), rows
+                found += rows > 0
     return found
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def _slope(packed, k, dx, top, lean, cc, factors):
+    """By what a Gaussian's columns are multiplied from the first row of a span to the second; from
+    then on that ratio falls by the same factor each row. Nothing in columns beyond its reach.
+
+    Two exponentials a span instead of one a row. Where few rows are steep (see `_GENTLE`), nothing
+    within reach falls below 2^-120 on the way, so that no number here is too small to be one.
+    """
+    bend = lower(higher(f32(0) - (lean + cc * (f32(2) * top + f32(1))), f32(-120)), f32(120))
+    within = packed[k, 10] * packed[k, 10] - dx * dx
+    return where_least(within, f32(0), power_of_two(bend, factors))
 
 
 @njit(error_model="numpy", fastmath=_FAST)
@@ -195,49 +228,77 @@ def _finished(b):
     return added(higher(most, f32(0))) == f32(0)
 
 
+@njit(error_model="numpy", fastmath=_FAST)
+def _blend(b, base, raw, c0, c1, c2):
+    """A splat's part in eight pixels of a row."""
+    a = where_least(raw, f32(1 / 255), lower(raw, f32(0.99)))
+    t = load(b, base)
+    part = t * a
+    left_over = t - part
+    weight = where_least(left_over, f32(1e-4), part)
+    store(b, base, which(left_over, f32(1e-4), left_over, lower(t, f32(0) - t)))
+    to = _OUT + base
+    store(b, to, load(b, to) + weight * c0)
+    store(b, to + _TWO, load(b, to + _TWO) + weight * c1)
+    store(b, to + _THREE, load(b, to + _THREE) + weight * c2)
+
+
+@njit(error_model="numpy")
+def new_tile():
+    """Arrays that a worker draws tiles with: light left and features, spans, edges."""
+    b = np.empty(_OUT + _CHANNELS * _PIXELS, np.float32)
+    return b, np.empty((2 * _STRETCH, 4), np.int64), np.empty(4 * LANES, np.float32)
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def _draw_tile(packed, starts, lists, tile, left, top, factors, b, spans, edges):
+    """Fills `b`: light left (below nothing: what was left when the pixel ended), then features."""
+    b[:_PIXELS] = f32(1)
+    b[_OUT:] = f32(0)
+    end = starts[tile + 1]
+    for first in range(starts[tile], end, _STRETCH):
+        if first > starts[tile] and _finished(b):
+            break
+        until = min(first + _STRETCH, end)
+        number = _spans(packed, lists, first, until, left, top, spans, edges)
+        for n in range(number):
+            at, half = spans[n, 0], spans[n, 1]
+            k = lists[at]
+            prefetch(packed, np.int64(lists[min(at + _STRETCH, end - 1)]))
+            px, py, o = packed[k, 0], packed[k, 1], packed[k, 11]
+            ca, cb = f32(-0.5) * _LOG2E * packed[k, 2], _LOG2E * packed[k, 3]
+            cc = f32(0.5) * _LOG2E * packed[k, 4]
+            c0, c1, c2 = packed[k, _HEAD], packed[k, _HEAD + 1], packed[k, _HEAD + 2]
+            dx = steps(f32(left + LANES * half) + f32(0.5) - px)
+            across, lean = ca * dx * dx + o, cb * dx
+            dy = f32(top + spans[n, 2]) + f32(0.5) - py
+            base = spans[n, 2] * TILE + half * LANES
+            count = spans[n, 3]
+            if f32((count + 1) * (count + 1)) * cc > _GENTLE:
+                for _ in range(count):
+                    power = higher(across - dy * (lean + cc * dy), f32(-120))
+                    _blend(b, base, power_of_two(power, factors), c0, c1, c2)
+                    dy += f32(1)
+                    base += TILE
+                continue
+            ratio, fall = _slope(packed, k, dx, dy, lean, cc, factors), packed[k, _FALL]
+            a = power_of_two(higher(across - dy * (lean + cc * dy), f32(-120)), factors)
+            a = where_least(packed[k, 10] * packed[k, 10] - dx * dx, f32(0), a)
+            for _ in range(count):
+                _blend(b, base, a, c0, c1, c2)
+                a = a * ratio
+                ratio = ratio * fall
+                base += TILE
+
+
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _forward(packed, starts, lists, width, height, picture, alpha, factors, workers):
     columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     for worker in nb.prange(workers):
-        # One scratch array: light left (below nothing: what was left when the pixel ended), then
-        # features.
-        b = np.empty(_OUT + _CHANNELS * _PIXELS, np.float32)
-        spans = np.empty((2 * _STRETCH, 4), np.int64)
+        b, spans, edges = new_tile()
         for tile in range(worker, rows * columns, workers):
             left, top = (tile % columns) * TILE, (tile // columns) * TILE
-            b[:_PIXELS] = f32(1)
-            b[_OUT:] = f32(0)
-            end = starts[tile + 1]
-            for first in range(starts[tile], end, _STRETCH):
-                if first > starts[tile] and _finished(b):
-                    break
-                number = _spans(packed, lists, first, min(first + _STRETCH, end), left, top, spans)
-                for n in range(number):
-                    at, half = spans[n, 0], spans[n, 1]
-                    k = lists[at]
-                    prefetch(packed, np.int64(lists[min(at + _STRETCH, end - 1)]))
-                    px, py, o = packed[k, 0], packed[k, 1], packed[k, 11]
-                    ca, cb = f32(-0.5) * _LOG2E * packed[k, 2], _LOG2E * packed[k, 3]
-                    cc = f32(0.5) * _LOG2E * packed[k, 4]
-                    c0, c1, c2 = packed[k, _HEAD], packed[k, _HEAD + 1], packed[k, _HEAD + 2]
-                    dx = steps(f32(left + LANES * half) + f32(0.5) - px)
-                    across, lean = ca * dx * dx + o, cb * dx
-                    dy = f32(top + spans[n, 2]) + f32(0.5) - py
-                    base = spans[n, 2] * TILE + half * LANES
-                    for _ in range(spans[n, 3]):
-                        a = power_of_two(higher(across - dy * (lean + cc * dy), f32(-120)), factors)
-                        a = where_least(a, f32(1 / 255), lower(a, f32(0.99)))
-                        t = load(b, base)
-                        part = t * a
-                        left_over = t - part
-                        weight = where_least(left_over, f32(1e-4), part)
-                        store(b, base, which(left_over, f32(1e-4), left_over, lower(t, f32(0) - t)))
-                        to = _OUT + base
-                        store(b, to, load(b, to) + weight * c0)
-                        store(b, to + _TWO, load(b, to + _TWO) + weight * c1)
-                        store(b, to + _THREE, load(b, to + _THREE) + weight * c2)
-                        dy += f32(1)
-                        base += TILE
+            _draw_tile(packed, starts, lists, tile, left, top, factors, b, spans, edges)
             across_tile = min(TILE, width - left)
             for y in range(min(TILE, height - top)):
                 for x in range(across_tile):
@@ -258,7 +319,7 @@ def _backward(
         # One scratch array: light left, what is left of the total, gradient of alpha, gradients of
         # features.
         b = np.empty(_GRAD + _CHANNELS * _PIXELS, np.float32)
-        spans = np.empty((2 * _STRETCH, 4), np.int64)
+        spans, edges = np.empty((2 * _STRETCH, 4), np.int64), np.empty(4 * LANES, np.float32)
         none = steps(f32(0)) * f32(0)
         for tile in range(worker, rows * columns, workers):
             left, top = (tile % columns) * TILE, (tile // columns) * TILE
@@ -281,7 +342,8 @@ def _backward(
             for first in range(starts[tile], end, _STRETCH):
                 if first > starts[tile] and _finished(b):
                     break
-                number = _spans(packed, lists, first, min(first + _STRETCH, end), left, top, spans)
+                until = min(first + _STRETCH, end)
+                number = _spans(packed, lists, first, until, left, top, spans, edges)
                 for n in range(number):
                     at, half = spans[n, 0], spans[n, 1]
                     k, s = lists[at], slots[at]
@@ -295,10 +357,13 @@ def _backward(
                     across, lean = ca * dx * dx + o, cb * dx
                     dy = f32(top + spans[n, 2]) + f32(0.5) - py
                     base = spans[n, 2] * TILE + half * LANES
-                    for _ in range(spans[n, 3]):
-                        raw = power_of_two(
-                            higher(across - dy * (lean + cc * dy), f32(-120)), factors
-                        )
+                    count = spans[n, 3]
+                    steep = f32((count + 1) * (count + 1)) * cc > _GENTLE
+                    ratio, fall = _slope(packed, k, dx, dy, lean, cc, factors), packed[k, _FALL]
+                    raw = power_of_two(higher(across - dy * (lean + cc * dy), f32(-120)), factors)
+                    if not steep:
+                        raw = where_least(packed[k, 10] * packed[k, 10] - dx * dx, f32(0), raw)
+                    for _ in range(count):
                         a = where_least(raw, f32(1 / 255), lower(raw, f32(0.99)))
                         t = load(b, base)
                         shown = t * a
@@ -320,6 +385,12 @@ def _backward(
                         py2 += p * (dy * dy)
                         dy += f32(1)
                         base += TILE
+                        if steep:
+                            power = higher(across - dy * (lean + cc * dy), f32(-120))
+                            raw = power_of_two(power, factors)
+                        else:
+                            raw = raw * ratio
+                            ratio = ratio * fall
                     to = s * _SUMS
                     px = p0 * dx
                     sums = each_added(p0, px, py1, px * dx, py1 * dx, py2, f0, f1)

@@ -3,7 +3,7 @@
 import json
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from likeness.core.errors import Unsupported
@@ -13,6 +13,8 @@ from likeness.core.rig import Identity
 from likeness.rigs.linear import LinearRig
 from likeness.rigs.skinning import blend, displaced, joint_motions
 
+RUN = 64
+"""Vertices that are displaced together: most shapes leave most runs of them as they are."""
 _BUFFERS = (
     "template",
     "triangles",
@@ -49,6 +51,8 @@ class Surface(nn.Module):
     about: Tensor
     moved: Tensor
     moved_skin: Tensor
+    mobile: Tensor
+    alive: Tensor
     frame: Tensor
 
     def __init__(self, about: Tensor, **buffers: Tensor) -> None:
@@ -61,7 +65,10 @@ class Surface(nn.Module):
         self.register_buffer("about", about)
         for name in _BUFFERS:
             self.register_buffer(name, buffers[name])
-        moved = (self.skin.abs().sum(-1) > 1e-4).nonzero()[:, 0]
+        mobile = self.skin.abs().sum(-1) > 1e-4
+        moved = mobile.nonzero()[:, 0]
+        self.register_buffer("mobile", mobile, persistent=False)
+        self.register_buffer("alive", alive(self.shapes), persistent=False)
         self.register_buffer("moved", moved, persistent=False)
         self.register_buffer("moved_skin", self.skin[moved], persistent=False)
         frame = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
@@ -112,6 +119,13 @@ class Surface(nn.Module):
         """The middle of what goes least with the head: where shoulders hang."""
         lowest = self.template[:, 1] <= self.template[:, 1].quantile(0.05)
         return self.template[lowest].mean(0)
+
+
+def alive(shapes: Float[Tensor, "E V 3"]) -> Bool[Tensor, "E R"]:
+    """In which runs of vertices each shape moves any."""
+    count, rest = shapes.shape[0], -shapes.shape[1] % RUN
+    padded = torch.nn.functional.pad(shapes, (0, 0, 0, rest))
+    return (padded != 0).view(count, -1, 3 * RUN).any(-1)
 
 
 def bake(rig: LinearRig, identity: Identity) -> Surface:
