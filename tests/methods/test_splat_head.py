@@ -14,6 +14,7 @@ from likeness.methods.splats.code import Regression, learn_code
 from likeness.methods.splats.growth import recycle
 from likeness.methods.splats.looks import look_at_frames
 from likeness.methods.splats.method import RiggedSplats
+from likeness.methods.splats.moment import _moment, moment
 from likeness.methods.splats.placement import on_surface, undressed
 from likeness.methods.splats.surface import bake
 from likeness.ops.harmonics import splat_colour
@@ -63,6 +64,42 @@ def test_it_comes_back_from_its_own_tensors_alone(learned, pair):
     camera, expression = take(pair[1].cameras, 2), take(pair[1].expressions, 2)
     assert torch.equal(again.render(camera, expression).rgb, avatar.render(camera, expression).rgb)
     assert again.rig == "clay"
+
+
+@pytest.mark.parametrize("known", ["personal", "torso", "neither"])
+def test_a_moment_is_that_of_its_definition(learned, pair, known):
+    _, avatar, _, _ = learned
+    g = torch.Generator().manual_seed(3)
+    regression, bends = avatar.regression, avatar.bends
+    taught = {name: x.clone() for name, x in regression.state_dict().items()}
+    regression.weights.copy_(0.01 * torch.randn(regression.weights.shape, generator=g))
+    regression.low.fill_(-0.02)
+    regression.high.fill_(0.02)
+    for frame in range(4):
+        expression = take(pair[1].expressions, frame)
+        expression = replace(
+            expression,
+            joints=0.3 * torch.randn(expression.joints.shape, generator=g),
+            personal=torch.randn(avatar.surface.personal) if known == "personal" else None,
+            torso=torch.randn(bends) if known == "torso" else None,
+        )
+        if known == "neither":
+            expression = replace(expression, world_from_torso=None)
+        for found, truth in zip(
+            moment(avatar, expression), _moment(avatar, expression), strict=True
+        ):
+            torch.testing.assert_close(found, truth, atol=2e-6, rtol=2e-5)
+    regression.load_state_dict(taught)
+
+
+def test_the_picture_without_gradients_is_the_one_with_them(learned, pair):
+    _, avatar, _, _ = learned
+    camera, expression = take(pair[1].cameras, 4), take(pair[1].expressions, 4)
+    with torch.no_grad():
+        truth = avatar.drawn(camera, expression)
+    found = avatar.render(camera, expression)
+    assert float((found.rgb - truth.rgb).abs().mean()) < 1e-5
+    assert float((found.alpha - truth.alpha).abs().max()) < 0.02  # splats at 1/255 come and go
 
 
 def test_an_avatar_with_other_corrections_is_refused_with_advice(learned):

@@ -49,3 +49,37 @@ def _adam_step(
     root = math.sqrt(1 - betas[1] ** step)
     change = mean / square.sqrt().div_(root).add_(eps)
     parameter.sub_(torch.where(moves, size * change, 0))
+
+
+def adam_step_of_product(
+    parameter: Tensor,
+    weights: Tensor,
+    parts: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    step: int,
+    rate: float,
+    betas: tuple[float, float],
+    eps: float,
+    resting: bool = False,
+) -> None:
+    """The same for K tables whose gradient is `weights` (B K) times `parts` (B E)."""
+    twin = pick(_adam_step_of_product, parameter.device.type)
+    twin(parameter, weights, parts, mean, square, step, rate, betas, eps, resting)
+
+
+@torch.no_grad()
+def _adam_step_of_product(
+    parameter: Tensor,
+    weights: Tensor,
+    parts: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    step: int,
+    rate: float,
+    betas: tuple[float, float],
+    eps: float,
+    resting: bool = False,
+) -> None:
+    gradient = (weights.mT @ parts).view_as(parameter).to(parameter)
+    adam_step(parameter, gradient, mean, square, step, rate, betas, eps, resting)

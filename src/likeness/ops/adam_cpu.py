@@ -8,28 +8,46 @@ from torch import Tensor
 
 from likeness.ops import adam
 from likeness.ops.jit import njit
+from likeness.ops.lanes import LANES, added, higher, load, sound, steps, store, where_least, which
+from likeness.ops.lanes import root as root_of
 from likeness.ops.twins import match_threads
 
 _BLOCK = 16384
 _RUN = 64  # entries that are looked at together
+_PART = (
+    4096  # entries of a table before the next table's turn: their gradients' parts stay in cache
+)
+_FAST = {"contract", "nsz", "arcp"}
 f32 = np.float32
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
-def _step(parameter, gradient, mean, square, size, root, b1, b2, eps, bits):
-    """`bits` are those of the gradient, to skip runs of zeros by; or nothing, to skip none."""
-    count = parameter.shape[0]
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+def _step(parameter, gradient, mean, square, size, root, b1, b2, eps, rests):
+    """Runs where gradient, mean and square are zero stay as they are: much of a table is of what
+    nothing draws from."""
+    count, none = parameter.shape[0], steps(f32(0)) * f32(0)
+    least = f32(1e-45) if rests else f32(-1)  # of a gradient that moves anything
     for block in nb.prange((count + _BLOCK - 1) // _BLOCK):
         for first in range(block * _BLOCK, min(count, (block + 1) * _BLOCK), _RUN):
             last = min(count, first + _RUN)
-            rests = bits.shape[0] > 0
-            if rests:
-                any_bits = nb.int32(0)
-                for i in range(first, last):
-                    any_bits |= bits[i]
-                if any_bits == 0:
-                    continue
-            for i in range(first, last):
+            if (
+                last - first == _RUN
+                and _all_zero(gradient, first)
+                and (rests or (_all_zero(mean, first) and _all_zero(square, first)))
+            ):
+                continue
+            whole = first + (last - first) // LANES * LANES
+            for i in range(first, whole, LANES):
+                g = sound(load(gradient, i))
+                length = higher(g, none - g)
+                m, v = load(mean, i), load(square, i)
+                m_new = b1 * m + (f32(1) - b1) * g
+                v_new = b2 * v + (f32(1) - b2) * g * g
+                change = size * m_new / (root_of(v_new) * root + eps)
+                store(mean, i, which(length, least, m_new, m))
+                store(square, i, which(length, least, v_new, v))
+                store(parameter, i, load(parameter, i) - where_least(length, least, change))
+            for i in range(whole, last):
                 g = gradient[i]
                 g = g if abs(g) < f32(3e38) else f32(0)  # NaN compares false
                 m = b1 * mean[i] + (f32(1) - b1) * g
@@ -39,6 +57,17 @@ def _step(parameter, gradient, mean, square, size, root, b1, b2, eps, bits):
                 mean[i] = mean[i] if still else m
                 square[i] = square[i] if still else v
                 parameter[i] -= f32(0) if still else change
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def _all_zero(values, first):
+    """Whether a run has no other number; what is no number counts as zero."""
+    none = steps(f32(0)) * f32(0)
+    most = none
+    for i in range(first, first + _RUN, LANES):
+        value = sound(load(values, i))
+        most = higher(most, higher(value, none - value))
+    return added(most) == f32(0)
 
 
 def adam_step(
@@ -59,12 +88,96 @@ def adam_step(
         return
     match_threads()
     flat = [t.detach().view(-1).numpy() for t in tensors]
-    _step(
-        *flat,
-        np.float32(rate / (1 - betas[0] ** step)),
-        np.float32(1 / math.sqrt(1 - betas[1] ** step)),
-        np.float32(betas[0]),
-        np.float32(betas[1]),
-        np.float32(eps),
-        flat[1].view(np.int32) if resting else np.empty(0, np.int32),
-    )
+    _step(*flat, *_numbers(step, rate, betas, eps), resting)
+
+
+def _numbers(
+    step: int, rate: float, betas: tuple[float, float], eps: float
+) -> tuple[np.float32, ...]:
+    """Length of a step, what roots are multiplied by, and the rest, as kernels take them."""
+    root = 1 / math.sqrt(1 - betas[1] ** step)
+    numbers = (rate / (1 - betas[0] ** step), root, *betas, eps)
+    return tuple(np.float32(x) for x in numbers)
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def _run(parameter, gradient, mean, square, size, root, b1, b2, eps, rests):
+    for i in range(parameter.shape[0]):
+        g = gradient[i]
+        g = g if abs(g) < f32(3e38) else f32(0)
+        m = b1 * mean[i] + (f32(1) - b1) * g
+        v = b2 * square[i] + (f32(1) - b2) * g * g
+        change = size * m / (np.sqrt(v) * root + eps)
+        still = rests and g == f32(0)
+        mean[i] = mean[i] if still else m
+        square[i] = square[i] if still else v
+        parameter[i] -= f32(0) if still else change
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def _scaled(out, part, weight, more):
+    for i in range(out.shape[0]):
+        out[i] = weight * part[i] + (out[i] if more else f32(0))
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+def _product_step(parameter, weights, parts, mean, square, size, root, b1, b2, eps, resting):
+    """Tables one after the other. A run of entries whose parts are all zero rests in all tables."""
+    (terms, tables), count = weights.shape, parts.shape[1]
+    for block in nb.prange((count + _PART - 1) // _PART):
+        begin, end = block * _PART, min(count, (block + 1) * _PART)
+        runs = _moving(parts, begin, end) if resting else np.array([[begin, end]])
+        g = np.empty(_PART, np.float32)
+        for table in range(tables):
+            for k in range(runs.shape[0]):
+                first, last = runs[k, 0], runs[k, 1]
+                some = g[: last - first]
+                for b in range(terms):
+                    _scaled(some, parts[b, first:last], weights[b, table], b > 0)
+                _run(
+                    parameter[table, first:last], some, mean[table, first:last],
+                    square[table, first:last], size, root, b1, b2, eps, resting,
+                )  # fmt: skip
+
+
+@njit(error_model="numpy")
+def _moving(parts, begin, end):
+    """The runs in which any part is not zero, those next to each other as one."""
+    found, count = np.empty((_PART // _RUN + 1, 2), np.int64), 0
+    for first in range(begin, end, _RUN):
+        last, some = min(end, first + _RUN), False
+        for b in range(parts.shape[0]):
+            for i in range(first, last):
+                some |= parts[b, i] != f32(0)
+        if some and count and found[count - 1, 1] == first:
+            found[count - 1, 1] = last
+        elif some:
+            found[count, 0], found[count, 1] = first, last
+            count += 1
+    return found[:count]
+
+
+def adam_step_of_product(
+    parameter: Tensor,
+    weights: Tensor,
+    parts: Tensor,
+    mean: Tensor,
+    square: Tensor,
+    step: int,
+    rate: float,
+    betas: tuple[float, float],
+    eps: float,
+    resting: bool = False,
+) -> None:
+    """The twin of `ops.adam`: gradients are made a few at a time, where they are needed."""
+    kept = (parameter, mean, square)
+    if any(str(t.dtype) != "torch.float32" or not t.is_contiguous() for t in kept):
+        rest = (step, rate, betas, eps, resting)
+        adam._adam_step_of_product(parameter, weights, parts, mean, square, *rest)
+        return
+    if not len(weights):
+        weights, parts = weights.new_zeros(1, weights.shape[1]), parts.new_zeros(1, parts.shape[1])
+    match_threads()
+    p, m, v = (t.detach().flatten(1).numpy() for t in kept)
+    w, x = (t.detach().float().contiguous().numpy() for t in (weights, parts))
+    _product_step(p, w, x, m, v, *_numbers(step, rate, betas, eps), resting)

@@ -18,12 +18,14 @@ _BLOCK = 1024
 
 @jit
 def _step(
-    parameter, gradient, mean, square, size, root, b1, b2, eps, count, block: tl.constexpr
+    parameter, gradient, mean, square, size, root, b1, b2, eps, count,
+    resting: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     i = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
     here = i < count
     g = tl.load(gradient + i, mask=here, other=0.0)
     g = tl.where(tl.abs(g) < 3e38, g, 0.0)  # NaN compares false
+    here = here & (g != 0) if resting else here
     m = b1 * tl.load(mean + i, mask=here, other=0.0) + (1 - b1) * g
     v = b2 * tl.load(square + i, mask=here, other=0.0) + (1 - b2) * g * g
     p = tl.load(parameter + i, mask=here, other=0.0)
@@ -42,12 +44,14 @@ def adam_step(
     rate: float,
     betas: tuple[float, float],
     eps: float,
+    resting: bool = False,
 ) -> None:
     """The twin of `ops.adam`, for contiguous float32; anything else takes the definition."""
     tensors = (parameter, gradient, mean, square)
     if any(x.dtype != torch.float32 or not x.is_contiguous() for x in tensors):
-        adam._adam_step(parameter, gradient, mean, square, step, rate, betas, eps)
+        adam._adam_step(parameter, gradient, mean, square, step, rate, betas, eps, resting)
     elif parameter.numel():
         size, root = rate / (1 - betas[0] ** step), 1 / math.sqrt(1 - betas[1] ** step)
         grid = (triton.cdiv(parameter.numel(), _BLOCK),)
-        _step[grid](*tensors, size, root, *betas, eps, parameter.numel(), block=_BLOCK)
+        numbers = (size, root, *betas, eps, parameter.numel())
+        _step[grid](*tensors, *numbers, resting=resting, block=_BLOCK)

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from likeness.core.errors import BadInput
+from likeness.ops.products import Mixed
 from likeness.ops.twins import one_place, pick
 
 PRIMES = (1, 2654435761, 805459861)
@@ -160,9 +161,10 @@ def mixed(
     blend: Float[Tensor, "B weights"],
     neutral: Float[Tensor, "1 entries C"] | None = None,
 ) -> Float[Tensor, "B entries C"]:
-    """One table per row of `blend`: the weighted sums themselves."""
-    flat = tables.flatten(1)
-    sums = blend @ flat if neutral is None else torch.addmm(neutral.flatten(1), blend, flat)
+    """One table per row of `blend`: the weighted sums themselves. Gradients of tables may be kept
+    as products (see ops.products)."""
+    base = None if neutral is None else neutral.flatten(1)
+    sums: Tensor = Mixed.apply(tables, blend, base)  # type: ignore[assignment]
     return sums.unflatten(-1, tables.shape[1:])
 
 

@@ -13,6 +13,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from likeness.ops.hash_grid import HashLayout, _blended_hash_encode, _hash_encode
+from likeness.ops.lanes import load_row, store_row
 from likeness.ops.twins import match_threads
 
 _FAST = {"nsz", "arcp", "contract", "afn"}  # not reassoc: sums keep their order; not nnan
@@ -52,7 +53,7 @@ class _Encode(torch.autograd.Function):
         odd, count = layout.features % 2, points.shape[0]
         out = torch.empty(layout.levels, layout.features + odd, count)
         rows = out.flatten(0, 1).numpy()
-        encode(place, _pairs(tables), first, *_levels(layout), _block(count), rows)
+        encode(place, *_rows(tables), first, *_levels(layout), _block(count), rows)
         ctx.save_for_backward(points, tables)
         ctx.layout, ctx.place, ctx.first = layout, place, first
         return out[:, : layout.features].reshape(layout.width, count).mT.to(tables.dtype)
@@ -76,7 +77,7 @@ class _Encode(torch.autograd.Function):
             to_points = torch.from_numpy(moved).mT.to(points.dtype)
         if ctx.needs_input_grad[1]:
             sums = torch.zeros(*tables.shape[:2], layout.features + odd)
-            encode_table_gradient(ctx.place, slope, ctx.first, *levels, _pairs(sums))
+            encode_table_gradient(ctx.place, slope, ctx.first, *levels, *_rows(sums))
             to_tables = sums[..., : layout.features].to(tables.dtype)
         return to_points, to_tables, None, None
 
@@ -90,6 +91,14 @@ def _pairs(tables: Tensor) -> np.ndarray:
     if tables.shape[-1] % 2:
         tables = torch.nn.functional.pad(tables, (0, 1))
     return _numpy(tables).reshape(-1, tables.shape[-1]).view(np.complex64)
+
+
+def _rows(tables: Tensor) -> tuple[np.ndarray, int]:
+    """All entries as a flat array of numbers four features wide, else two; how many make one."""
+    pairs = _pairs(tables)
+    wide = np.complex64 if pairs.shape[1] % 2 else np.complex128
+    rows = pairs.view(wide)
+    return rows.reshape(-1), rows.shape[1]
 
 
 def _first_entries(which: Tensor | None, tables: int, layout: HashLayout) -> np.ndarray:
@@ -161,55 +170,65 @@ def _scratch():
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
-def encode(points, tables, which, starts, scales, strides, block, out):
-    """Fill `out` (levels * C, N). `which` is empty, or the first entry of each point's table."""
-    count, levels, pairs = points.shape[1], scales.shape[0], tables.shape[1]
+def encode(points, tables, parts, which, starts, scales, strides, block, out):
+    """Fill `out` (levels * C, N). `which` is empty, or the first entry of each point's table;
+    `parts` of the numbers in `tables` make an entry."""
+    count, levels = points.shape[1], scales.shape[0]
+    wide, stride = out.shape[0] // (levels * parts), np.uint64(parts)
     for item in prange((count + block - 1) // block * levels):
         level, begin = item % levels, item // levels * block
         end, size = min(begin + block, count), starts[level + 1] - starts[level]
         index, weight, part = _scratch()
+        found = np.empty(_TILE, tables.dtype)
+        apart = found.view(np.float32)
         for first in range(begin, end, _TILE):
             n = min(_TILE, end - first)
             _prepare(
                 points, first, n, scales[level], strides[level], size, starts[level],
                 index, weight, part,
             )  # fmt: skip
-            for c in range(pairs):
-                row = (level * pairs + c) * 2
+            for c in range(stride):
                 for j in range(n):
                     table = which[first + j] if which.shape[0] else _NONE
-                    one, two = _ZERO, _ZERO
-                    for k in range(8):
-                        pair = tables[table + index[k, j], c]
-                        one += weight[k, j] * pair.real
-                        two += weight[k, j] * pair.imag
-                    out[row, first + j] = one
-                    out[row + 1, first + j] = two
+                    sums = weight[0, j] * load_row(tables, (table + index[0, j]) * stride + c)
+                    for k in range(1, 8):
+                        sums += weight[k, j] * load_row(tables, (table + index[k, j]) * stride + c)
+                    store_row(found, j, sums)
+                for f in range(wide):
+                    row = (level * parts + np.int64(c)) * wide + f
+                    for j in range(n):
+                        out[row, first + j] = apart[j * wide + f]
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
-def encode_table_gradient(points, gradient, which, starts, scales, strides, out):
-    """Add to `out` (entries of all tables, C). One thread per level: no two share an entry."""
-    count, levels, pairs = points.shape[1], scales.shape[0], out.shape[1]
+def encode_table_gradient(points, gradient, which, starts, scales, strides, out, parts):
+    """Add to `out` (entries of all tables). One thread per level: no two share an entry."""
+    count, levels = points.shape[1], scales.shape[0]
+    wide, stride = gradient.shape[0] // (levels * parts), np.uint64(parts)
     half = (levels + 1) // 2
     for item in prange(levels):  # folded, so that a thread gets coarse levels and fine ones
         level = 2 * item if item < half else 2 * (item - half) + 1
         size = starts[level + 1] - starts[level]
         index, weight, part = _scratch()
+        given = np.empty(_TILE, out.dtype)
+        apart = given.view(np.float32)
         for first in range(0, count, _TILE):
             n = min(_TILE, count - first)
             _prepare(
                 points, first, n, scales[level], strides[level], size, starts[level],
                 index, weight, part,
             )  # fmt: skip
-            for c in range(pairs):
-                row = (level * pairs + c) * 2
+            for c in range(stride):
+                for f in range(wide):
+                    row = (level * parts + np.int64(c)) * wide + f
+                    for j in range(n):
+                        apart[j * wide + f] = gradient[row, first + j]
                 for j in range(n):
                     table = which[first + j] if which.shape[0] else _NONE
-                    one, two = gradient[row, first + j], gradient[row + 1, first + j]
+                    slope = load_row(given, j)
                     for k in range(8):
-                        i, w = table + index[k, j], weight[k, j]
-                        out[i, c] = complex(out[i, c].real + w * one, out[i, c].imag + w * two)
+                        i = (table + index[k, j]) * stride + c
+                        store_row(out, i, load_row(out, i) + weight[k, j] * slope)
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)

@@ -1,4 +1,4 @@
-"""Eight float32 numbers worked on as one, inside compiled kernels.
+"""Eight float32 numbers (or two, or four) worked on as one, inside compiled kernels.
 
 Loops of eight are usually turned into vector instructions by the compiler, but not reliably: on
 some machines one of three inner loops stayed scalar, and drawing took four times as long. These
@@ -20,33 +20,36 @@ from likeness.ops.jit import intrinsic
 
 LANES = 8
 _FLAGS = ("contract", "nsz", "arcp", "nnan", "ninf")
+_WITH_NAN = ("contract", "nsz", "arcp")  # rows: bad numbers stay bad numbers
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _WHOLE = ir.VectorType(ir.IntType(32), LANES)
 
 
 class _Lanes(types.Type):
-    def __init__(self) -> None:
-        super().__init__(name="eight_float32")
+    def __init__(self, count: int) -> None:
+        super().__init__(name=f"{count}_float32")
+        self.count = count
 
 
-lanes = _Lanes()
+lanes = _Lanes(LANES)
+_rows = {types.complex64: _Lanes(2), types.complex128: _Lanes(4)}
 
 
 @register_model(_Lanes)
 class _Model(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
-        super().__init__(manager, kind, _VECTOR)
+        super().__init__(manager, kind, ir.VectorType(ir.FloatType(), kind.count))
 
 
-def _spread(builder: Any, value: Any) -> Any:
+def _spread(builder: Any, value: Any, vector: Any = _VECTOR) -> Any:
     """A scalar in all lanes; lanes as they are."""
-    if value.type == _VECTOR:
+    if value.type == vector:
         return value
     none = ir.Constant(ir.IntType(32), 0)
-    one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, none)
-    return builder.shuffle_vector(
-        one, ir.Constant(_VECTOR, ir.Undefined), ir.Constant(_WHOLE, [0] * LANES)
-    )
+    empty = ir.Constant(vector, ir.Undefined)
+    one = builder.insert_element(empty, value, none)
+    same = ir.Constant(ir.VectorType(ir.IntType(32), vector.count), [0] * vector.count)
+    return builder.shuffle_vector(one, empty, same)
 
 
 def _constant(kind: Any, value: float) -> Any:
@@ -54,14 +57,18 @@ def _constant(kind: Any, value: float) -> Any:
 
 
 def _operator(symbol: Any, name: str) -> None:
-    cases = [signature(lanes, a, b) for a, b in ((lanes, lanes), (lanes, float32))]
-    cases.append(signature(lanes, float32, lanes))
+    cases = []
+    for kind in (lanes, *_rows.values()):
+        cases += [signature(kind, a, b) for a, b in ((kind, kind), (kind, float32))]
+        cases.append(signature(kind, float32, kind))
     register: Any = infer_global(symbol)
     register(type(f"Lanes_{name}", (ConcreteTemplate,), {"cases": cases}))
 
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        a, b = (_spread(builder, x) for x in args)
-        return getattr(builder, name)(a, b, flags=_FLAGS)
+        vector = context.get_value_type(sig.return_type)
+        a, b = (_spread(builder, x, vector) for x in args)
+        flags = _FLAGS if vector == _VECTOR else _WITH_NAN
+        return getattr(builder, name)(a, b, flags=flags)
 
     for case in cases:
         lower_builtin(symbol, *case.args)(lower)
@@ -91,6 +98,45 @@ def load(_: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
+def strided(_: Any, array: Any, index: Any, step: Any) -> Any:
+    """Eight numbers of a flat float32 array from `index` on, each `step` after the last."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        found: Any = ir.Constant(_VECTOR, ir.Undefined)
+        at = args[1]
+        for i in range(LANES):
+            number = builder.load(builder.gep(data, [at]))
+            found = builder.insert_element(found, number, ir.Constant(ir.IntType(32), i))
+            at = builder.add(at, args[2])
+        return found
+
+    return signature(lanes, array, types.intp, types.intp), generate
+
+
+@intrinsic
+def picked(_: Any, rows: Any, lists: Any, index: Any, last: Any, column: Any) -> Any:
+    """Of eight rows of a contiguous array, listed from `index` on (the one at `last` again after
+    it), the number in one column."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        made = context.make_array(sig.args[0])(context, builder, args[0])
+        which = context.make_array(sig.args[1])(context, builder, args[1]).data
+        width = cgutils.unpack_tuple(builder, made.shape)[1]
+        found: Any = ir.Constant(_VECTOR, ir.Undefined)
+        for i in range(LANES):
+            at = builder.add(args[2], ir.Constant(args[2].type, i))
+            at = builder.select(builder.icmp_signed("<", at, args[3]), at, args[3])
+            row = builder.sext(builder.load(builder.gep(which, [at])), args[2].type)
+            place = builder.add(builder.mul(row, width), args[4])
+            number = builder.load(builder.gep(made.data, [place]))
+            found = builder.insert_element(found, number, ir.Constant(ir.IntType(32), i))
+        return found
+
+    return signature(lanes, rows, lists, types.intp, types.intp, types.intp), generate
+
+
+@intrinsic
 def store(_: Any, array: Any, index: Any, value: Any) -> Any:
     """Write eight numbers to a flat float32 array from `index` on."""
 
@@ -100,6 +146,55 @@ def store(_: Any, array: Any, index: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return signature(types.none, array, types.intp, value), generate
+
+
+def _row_place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+    data = context.make_array(kind)(context, builder, array).data
+    vector = context.get_value_type(_rows[kind.dtype])
+    return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
+
+
+@intrinsic
+def load_row(_: Any, array: Any, index: Any) -> Any:
+    """Two or four float32 numbers that a flat array keeps as one complex number."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.load(_row_place(context, builder, sig.args[0], *args), align=4)
+
+    return signature(_rows[array.dtype], array, types.intp), generate
+
+
+@intrinsic
+def store_row(_: Any, array: Any, index: Any, value: Any) -> Any:
+    """Write them."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        place = _row_place(context, builder, sig.args[0], *args[:2])
+        builder.store(args[2], place, align=4)
+        return context.get_dummy_value()
+
+    return signature(types.none, array, types.intp, value), generate
+
+
+@intrinsic
+def store_threes(_: Any, array: Any, index: Any, a: Any, b: Any, c: Any) -> Any:
+    """Write eight times three numbers to a flat float32 array from `index` on: one of each."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        whole = ir.IntType(32)
+        nothing, wide = ir.Constant(_VECTOR, ir.Undefined), ir.VectorType(whole, 2 * LANES)
+        both = ir.Constant(wide, list(range(2 * LANES)))
+        one = builder.shuffle_vector(args[2], args[3], both)
+        other = builder.shuffle_vector(args[4], nothing, both)
+        for part in range(3):
+            places = range(part * LANES, (part + 1) * LANES)  # of the 24, channels fastest
+            order = [(n % 3) * LANES + n // 3 for n in places]
+            mixed = builder.shuffle_vector(one, other, ir.Constant(_WHOLE, order))
+            at = builder.add(args[1], ir.Constant(args[1].type, part * LANES))
+            builder.store(mixed, _place(context, builder, sig.args[0], args[0], at), align=4)
+        return context.get_dummy_value()
+
+    return signature(types.none, array, types.intp, a, b, c), generate
 
 
 @intrinsic
@@ -131,6 +226,20 @@ def steps(_: Any, start: Any) -> Any:
     return signature(lanes, float32), generate
 
 
+@intrinsic
+def sound(_: Any, value: Any) -> Any:
+    """Numbers as they are, zero for what is infinite or none: told by bits, as no comparison here
+    expects such."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        bits, full = builder.bitcast(args[0], _WHOLE), _constant(_WHOLE, 0x7F800000)
+        fine = builder.icmp_unsigned("!=", builder.and_(bits, full), full)
+        kept = builder.select(fine, bits, _constant(_WHOLE, 0))
+        return builder.bitcast(kept, _VECTOR)
+
+    return signature(lanes, lanes), generate
+
+
 def _bound(name: str, test: str) -> Any:
     @intrinsic
     def bound(_: Any, a: Any, b: Any) -> Any:
@@ -148,6 +257,28 @@ lower = _bound("lower", "<")
 """The lower of two, lane by lane."""
 higher = _bound("higher", ">")
 """The higher of two, lane by lane."""
+
+
+def _of_one(name: str, instruction: str) -> Any:
+    @intrinsic
+    def of_one(_: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            kind = ir.FunctionType(_VECTOR, [_VECTOR])
+            full = f"llvm.{instruction}.v{LANES}f32"
+            return builder.call(cgutils.get_or_insert_function(builder.module, kind, full), args)
+
+        return signature(lanes, lanes), generate
+
+    of_one.__name__ = name
+    return of_one
+
+
+root = _of_one("root", "sqrt")
+"""Square roots of numbers that are not negative."""
+down = _of_one("down", "floor")
+"""The next whole numbers below."""
+up = _of_one("up", "ceil")
+"""The next whole numbers above."""
 
 
 @intrinsic
@@ -235,6 +366,31 @@ def power_of_two(_: Any, x: Any, factors: Any) -> Any:
     return signature(lanes, lanes, factors), generate
 
 
+@intrinsic
+def logarithm_of_two(_: Any, x: Any, terms: Any) -> Any:
+    """Binary logarithms of normal positive numbers to 2e-7; `terms` are `TERMS`, handed in."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = context.make_array(sig.args[1])(context, builder, args[1]).data
+        bits = builder.bitcast(args[0], _WHOLE)
+        # The exponent of x / sqrt(1/2), so that what is left lies between sqrt(1/2) and sqrt(2).
+        least = _constant(_WHOLE, 0x3F3504F3)
+        exponent = builder.ashr(builder.sub(bits, least), _constant(_WHOLE, 23))
+        rest = builder.sub(bits, builder.shl(exponent, _constant(_WHOLE, 23)))
+        f = builder.fsub(builder.bitcast(rest, _VECTOR), _constant(_VECTOR, 1.0), flags=_FLAGS)
+        sums: Any = None
+        for i in range(len(TERMS)):
+            place = builder.gep(data, [ir.Constant(ir.IntType(64), i)])
+            term = _spread(builder, builder.load(place))
+            if sums is not None:
+                term = builder.fadd(builder.fmul(sums, f, flags=_FLAGS), term, flags=_FLAGS)
+            sums = term
+        whole = builder.sitofp(exponent, _VECTOR)
+        return builder.fadd(builder.fmul(sums, f, flags=_FLAGS), whole, flags=_FLAGS)
+
+    return signature(lanes, lanes, terms), generate
+
+
 FACTORS = np.array(
     [
         12582912.0,
@@ -248,3 +404,19 @@ FACTORS = np.array(
     np.float32,
 )
 """What rounds, then the terms of 2^f for f in [-1/2, 1/2], highest power first."""
+
+TERMS = np.array(
+    [
+        1.261484660e-01,
+        -2.074210351e-01,
+        2.156698591e-01,
+        -2.389203398e-01,
+        2.879183245e-01,
+        -3.607048281e-01,
+        4.809106099e-01,
+        -7.213473334e-01,
+        1.442695004e00,
+    ],
+    np.float32,
+)
+"""The terms of log2(1 + f) / f for f in [sqrt(1/2) - 1, sqrt(2) - 1], highest power first."""

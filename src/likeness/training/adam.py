@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from likeness.ops.adam import adam_step
+from likeness.ops.adam import adam_step, adam_step_of_product
+from likeness.ops.products import forget_products, keep_products, products_of, write_out
 
 
 def _plain(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -21,10 +22,11 @@ class Adam(Optimizer):
 
     `resting` entries, whose gradient is exactly zero, are left as they are, their running means
     too: in a large table of which a step looks up little, they would move on old gradients alone.
+    Gradients of `mixed` tables are kept as products (see ops.products) and made here, a few at a
+    time; the update is the same. Those who read `grad` call `write_out` before.
     """
 
     add_param_group = _plain(Optimizer.add_param_group)
-    zero_grad = _plain(Optimizer.zero_grad)
     state_dict = _plain(Optimizer.state_dict)
     load_state_dict = _plain(Optimizer.load_state_dict)
 
@@ -35,9 +37,18 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         resting: bool = False,
+        mixed: Iterable[Tensor] = (),
     ) -> None:
         _plain(Optimizer.__init__)(self, params, {"lr": lr, "betas": betas, "eps": eps})
         self.resting = resting
+        for tables in mixed:
+            keep_products(tables)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                forget_products(parameter)
+        _plain(Optimizer.zero_grad)(self, set_to_none)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -47,7 +58,12 @@ class Adam(Optimizer):
                 loss = closure()
         for group in self.param_groups:
             for parameter in group["params"]:
-                if parameter.grad is None or group["lr"] == 0:
+                if group["lr"] == 0:
+                    continue
+                if parameter.grad is not None:
+                    write_out(parameter)
+                products, gradient = products_of(parameter), parameter.grad
+                if gradient is None and not products:
                     continue
                 state = self.state[parameter]
                 if not state:
@@ -55,15 +71,11 @@ class Adam(Optimizer):
                     state["exp_avg"] = torch.zeros_like(parameter)
                     state["exp_avg_sq"] = torch.zeros_like(parameter)
                 state["step"] += 1
-                adam_step(
-                    parameter,
-                    parameter.grad.contiguous(),
-                    state["exp_avg"],
-                    state["exp_avg_sq"],
-                    state["step"],
-                    group["lr"],
-                    group["betas"],
-                    group["eps"],
-                    self.resting,
-                )
+                how = (state["step"], group["lr"], group["betas"], group["eps"], self.resting)
+                means = (state["exp_avg"], state["exp_avg_sq"])
+                if gradient is None:
+                    weights, parts = (torch.cat(x) for x in zip(*products))
+                    adam_step_of_product(parameter, weights, parts, *means, *how)
+                else:
+                    adam_step(parameter, gradient.contiguous(), *means, *how)
         return loss

@@ -21,6 +21,7 @@ from likeness.core.files import read_json, write_json
 from likeness.core.media import save_png
 from likeness.core.progress import Listener, stage
 from likeness.core.track import Track
+from likeness.ops.products import write_out
 from likeness.training.checkpoints import TRAINING, load_training, save_avatar, save_training
 from likeness.training.distributed import average_gradients, rank, world_size
 
@@ -213,6 +214,9 @@ def _step(run: _Run, plan: Plan, view: Any, device: str) -> dict[str, Tensor]:
             "The last checkpoint is kept. Check the track for wrong frames, or lower the rates."
         )
     total.backward()
+    if world_size() > 1 or plan.clip > 0:
+        for parameter in run.avatar.parameters():
+            write_out(parameter)
     if world_size() > 1:
         average_gradients(run.avatar)
     if plan.clip > 0:

@@ -368,7 +368,8 @@ class NerfBlendShape:
         ]
         if self.learn_backdrop:
             groups.append({"params": [avatar.backdrop], "lr": 1e-3, "share": 1e-3 / self.rate})
-        return Adam(groups, betas=(0.9, 0.99), eps=1e-15, resting=self.resting)
+        betas, mixed = (0.9, 0.99), [tables.basis]
+        return Adam(groups, betas=betas, eps=1e-15, resting=self.resting, mixed=mixed)
 
     def losses(self, avatar: BlendAvatar, view: View, step: int) -> dict[str, Tensor]:
         """L1 of colours, of the matte early, of tables; late, patches as the eye compares them."""

@@ -28,13 +28,13 @@ from likeness.methods.splats.code import (
     torso_in_head,
     turns_of,
 )
+from likeness.methods.splats.moment import moment
 from likeness.methods.splats.sides import Sides, fan, remembered
 from likeness.methods.splats.surface import Surface
-from likeness.ops.atlas import draw_cells
 from likeness.ops.backdrop import seen_behind
-from likeness.ops.gleam import gleam, seen_along
 from likeness.ops.harmonics import turned_harmonics
-from likeness.ops.ride import Posed, Riders, ride
+from likeness.ops.portray import Changes, moved, portray
+from likeness.ops.ride import Posed, Riders
 from likeness.ops.splats import project_splats, rasterise_splats
 
 # Metres a splat may stray from where it began, and its largest deviation, by region.
@@ -246,37 +246,29 @@ class SplatAvatar(nn.Module):
         """Every splat in the world, for one moment; with an `eye`, those it can see (see
         `ops.ride`). What is `seen` there follows the features of the moment as it was tracked;
         corrections of the expression are for what moves, and the caller's business."""
-        code = self.code(seen)
+        return moved(self.riders, self.changes, self.code(seen), *self.standing(expression), eye)
+
+    def standing(self, expression: Expression) -> tuple[Tensor, Tensor, Tensor]:
+        """Vertices in the frame of the head; what carries it, and what goes with the torso, into
+        the world."""
         vertices = self.surface.with_free(self.surface.head_vertices(expression))
         head = expression.world_from_head
-        torso = head @ (torso_in_head(expression) @ invert_rigid(self.rest_torso))
-        riders = Riders(
+        return vertices, head, head @ (torso_in_head(expression) @ invert_rigid(self.rest_torso))
+
+    @property
+    def riders(self) -> Riders:
+        return Riders(
             self.corners, self.weights, self.closed, self.offset, self.rotation, self.log_scale,
             self.opacity, self.colour, self.follow,
         )  # fmt: skip
-        posed = ride(
-            riders,
-            vertices,
-            self._drawn(self._weighed(code, self.motion_atlas), 3),
-            self._drawn(self._weighed(code, self.shade_atlas), 5),
-            head,
-            torso,
-            eye,
+
+    @property
+    def changes(self) -> Changes:
+        """How clothes bend is no business of the head's tile, the first half of the atlas."""
+        own = self.motion_atlas.shape[0] - self.bends
+        return Changes(
+            self.motion_atlas, self.shade_atlas, self.cells, self.cell_weights, own, self.gleam
         )
-        if eye is None or not self.gleam.shape[1]:
-            return posed
-        of_head = self.follow.detach()[posed.shown] > 0
-        along = seen_along(posed.means.detach(), eye, head.detach(), torso.detach(), of_head)
-        return replace(posed, colour=posed.colour + gleam(self.gleam, along, posed.shown))
-
-    def _weighed(self, code: Tensor, atlas: Tensor) -> Tensor:
-        """The atlas of a moment. How clothes bend is no business of the head's tile."""
-        head = atlas.shape[1] // 2
-        own = len(code) - self.bends
-        return torch.cat([code[:own] @ atlas[:own, :head], code @ atlas[:, head:]])
-
-    def _drawn(self, atlas: Tensor, channels: int) -> Tensor:
-        return draw_cells(atlas.view(-1, channels), self.cells, self.cell_weights)
 
     def draw(self, camera: Camera, posed: Posed) -> tuple[Tensor, Tensor, Tensor]:
         """Colour, alpha, and the splats' places on screen."""
@@ -312,9 +304,11 @@ class SplatAvatar(nn.Module):
     def collect(self) -> None:
         """Add up how hard the last picture pulled each splat's place on screen and its colour."""
         if self.places is not None and self.places.grad is not None:
-            self.pull[self.shown] += self.places.grad.norm(dim=-1)  # type: ignore[index]
+            across, down = self.places.grad.unbind(-1)
+            self.pull.index_add_(0, self.shown, torch.hypot(across, down))  # type: ignore[arg-type]
         if self.colour.grad is not None:
-            self.shine += self.colour.grad.abs().sum(-1)
+            red, green, blue = self.colour.grad.abs().unbind(-1)
+            self.shine += red + green + blue
         self.places = None
 
     @torch.no_grad()
@@ -340,7 +334,7 @@ class SplatAvatar(nn.Module):
         """What the camera sees. A batch of cameras and expressions gives a batch of pictures."""
         if expression.coefficients.dim() > 1:
             return self._render_batch(camera, expression)
-        return self.drawn(camera, expression)
+        return Picture(*portray(self.riders, self.changes, *moment(self, expression), camera))
 
     def drawn(self, camera: Camera, expression: Expression) -> Picture:
         """The same for one view, with gradients."""

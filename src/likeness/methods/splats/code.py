@@ -10,8 +10,8 @@ from likeness.core.expression import Expression
 from likeness.core.geometry import invert_rigid, matrix_to_axis_angle
 
 # How far apart two values of a signal look, so that a principal direction means visible change.
-_TURN = 3.0  # per radian of head turn: shading follows it
-_SHIFT = 5.0  # per metre of the torso against the head
+TURN = 3.0  # per radian of head turn: shading follows it
+SHIFT = 5.0  # per metre of the torso against the head
 _REACH = 0.7  # of the range seen in training: its outermost frames are few and teach little
 _BEND_REACH = 2.5  # of the range of bends seen: they are smooth and go on as they began
 _SMALL = 0.05  # directions with less spread than this are noise and stay small
@@ -50,9 +50,9 @@ def features(
         coefficients,
         modes,
         expression.joints.flatten(-2),
-        _TURN * matrix_to_axis_angle(turn),
-        _TURN * matrix_to_axis_angle(torso[..., :3, :3]),
-        _SHIFT * torso[..., :3, 3],
+        TURN * matrix_to_axis_angle(turn),
+        TURN * matrix_to_axis_angle(torso[..., :3, :3]),
+        SHIFT * torso[..., :3, 3],
         _weights(expression.torso, coefficients, bends),
     ]
     return torch.cat(parts, -1)
@@ -61,7 +61,7 @@ def features(
 def turns_of(values: Float[Tensor, "T F"], before: int) -> Float[Tensor, "T 3"]:
     """The turns of the head behind features, as axis-angle against rest; `before` is how many
     numbers of face and joints come first."""
-    return values[:, before : before + 3] / _TURN
+    return values[:, before : before + 3] / TURN
 
 
 def _weights(given: Tensor | None, like: Tensor, count: int) -> Tensor:

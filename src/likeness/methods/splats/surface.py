@@ -10,8 +10,9 @@ from likeness.core.errors import Unsupported
 from likeness.core.expression import Expression
 from likeness.core.regions import REGION
 from likeness.core.rig import Identity
+from likeness.ops.skin import alive, skinned
 from likeness.rigs.linear import LinearRig
-from likeness.rigs.skinning import blend, displaced, joint_motions
+from likeness.rigs.skinning import joint_motions
 
 _BUFFERS = (
     "template",
@@ -49,6 +50,7 @@ class Surface(nn.Module):
     about: Tensor
     moved: Tensor
     moved_skin: Tensor
+    alive: Tensor
     frame: Tensor
 
     def __init__(self, about: Tensor, **buffers: Tensor) -> None:
@@ -62,6 +64,7 @@ class Surface(nn.Module):
         for name in _BUFFERS:
             self.register_buffer(name, buffers[name])
         moved = (self.skin.abs().sum(-1) > 1e-4).nonzero()[:, 0]
+        self.register_buffer("alive", alive(self.shapes), persistent=False)
         self.register_buffer("moved", moved, persistent=False)
         self.register_buffer("moved_skin", self.skin[moved], persistent=False)
         frame = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
@@ -99,11 +102,10 @@ class Surface(nn.Module):
             if modes is None or modes.shape[-1] != self.personal:
                 modes = weights.new_zeros(self.personal)
             weights = torch.cat([weights, modes])
-        vertices = displaced(self.template, weights, self.shapes)
         implied = (expression.coefficients @ self.shape_joints.flatten(1)).view(-1, 3)
         motions = joint_motions(expression.joints + implied, self.joints, self.parents)
-        turned = blend(vertices[self.moved], self.moved_skin, motions)
-        return vertices.index_copy(0, self.moved, turned)
+        skin = self.moved_skin
+        return skinned(self.template, self.shapes, self.alive, weights, self.moved, skin, motions)
 
     def with_free(self, vertices: Float[Tensor, "V 3"]) -> Float[Tensor, "V+3 3"]:
         return torch.cat([vertices, self.frame])
