@@ -19,7 +19,7 @@ from likeness.core.geometry import transform
 from likeness.core.regions import REGION
 from likeness.core.track import Track
 from likeness.methods.splats.avatar import SplatAvatar, eye_of
-from likeness.methods.splats.code import RestPose, features, learn_code, torso_in_head
+from likeness.methods.splats.code import BEND, RestPose, features, learn_code, torso_in_head
 from likeness.methods.splats.growth import recycle
 from likeness.methods.splats.held import LARGER, OPAQUE, how_held, keep
 from likeness.methods.splats.lining import FLAT, is_lining
@@ -139,7 +139,7 @@ class RiggedSplats:
                 depth = clothes_depth(start, surface, camera, rest)
                 bent = bends_in_head(track.bends, camera, rest, self.atlas, depth)
                 half = avatar.motion_atlas.shape[1] // 2
-                avatar.motion_atlas[self.code :, half:] = bent.flatten(1)
+                avatar.motion_atlas[self.code :, half:] = bent.flatten(1) / BEND
             avatar.log_scale.add_(_CLOSE)
             avatar.remember_sides(camera, take(chosen, rest.frame))
             avatar.log_scale.sub_(_CLOSE)
