@@ -72,8 +72,8 @@ class Nerface:
     """Cells along a side of a grid that remembers where something is, so that one field is asked
     there alone; 0 asks two of them all along each ray, as published."""
     most: int = 14
-    """Places on a ray that training asks then: where a ray may go on for longer, surfaces stay soft,
-    and turned heads blur."""
+    """Places on a ray that training asks then: where a ray may go on for longer, surfaces stay
+    soft, and turned heads blur."""
     coarse: int = 24
     """Samples of the first pass, without a grid."""
     fine: int = 24
