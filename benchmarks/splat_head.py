@@ -2,7 +2,8 @@
 
 Run: python benchmarks/splat_head.py draw --avatar AVATAR --track TRACK
      python benchmarks/splat_head.py train --capture CAPTURE --track TRACK
-     (both with --device cuda, where there is one)
+     (both with --device cuda, where there is one; with --busy, the processor time of one thread
+     instead, which other jobs of a machine lengthen less)
 """
 
 import likeness  # noqa: F401  # before torch: says how threads wait
@@ -28,10 +29,12 @@ from likeness.training.frames import Kept
 from likeness.verbs.loading import open_avatar, open_pair
 
 
-def counted(work: Callable[[int], object], repeats: int) -> float:
+def counted(work: Callable[[int], object], repeats: int, busy: bool) -> float:
     """Milliseconds of work that is told which time it runs."""
     turns = count()
-    return interleaved({"": lambda: work(next(turns))}, repeats)[""]
+    if busy:
+        torch.set_num_threads(1)
+    return interleaved({"": lambda: work(next(turns))}, repeats, busy)[""]
 
 
 def draw(
@@ -39,6 +42,7 @@ def draw(
     track: Path,
     sizes: tuple[int, ...] = (128, 256, 512, 1024),
     device: str = "cpu",
+    busy: bool = False,
 ) -> None:
     """Frames a second with deformation, each frame of the track in turn."""
     head, motion = open_avatar(avatar, device), move(read_track(track), device)
@@ -51,7 +55,7 @@ def draw(
             camera = resized(take(motion.cameras, index), size, size)
             return head.render(camera, take(motion.expressions, index))
 
-        ms = counted(one, 40)
+        ms = counted(one, 40, busy)
         print(f"| {size}² | {ms:.1f} | {1e3 / ms:.0f} |", flush=True)
 
 
@@ -60,6 +64,7 @@ def train(
     track: Path,
     counts: tuple[int, ...] = (3000, 10_000, 30_000),
     device: str = "cpu",
+    busy: bool = False,
 ) -> None:
     """Milliseconds a step, from the start on, against splats, at whole and half size."""
     film, motion = open_pair(capture, track)
@@ -70,13 +75,13 @@ def train(
     print("| splats | pixels | ms a step | steps/s |\n| ---: | ---: | ---: | ---: |")
     for splats in counts:
         for half in (True, False):
-            ms = step_time(film, motion, splats, half, device)
+            ms = step_time(film, motion, splats, half, device, busy)
             wide = motion.cameras.width // (2 if half else 1)
             print(f"| {splats} | {wide}² | {ms:.1f} | {1e3 / ms:.1f} |", flush=True)
 
 
 def step_time(
-    film: Capture, motion: Track, splats: int, half: bool, device: str, frames: int = 20
+    film: Capture, motion: Track, splats: int, half: bool, device: str, busy: bool, frames: int = 20
 ) -> float:
     method = RiggedSplats(splats=splats, steps=10_000, warm_up=0.0)
     head = method.build(film, motion).to(device)
@@ -92,7 +97,7 @@ def step_time(
         with torch.no_grad():
             method.after_step(head, optimizer, k)
 
-    return counted(one, 40)
+    return counted(one, 40, busy)
 
 
 if __name__ == "__main__":

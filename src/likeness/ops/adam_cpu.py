@@ -8,6 +8,8 @@ from torch import Tensor
 
 from likeness.ops import adam
 from likeness.ops.jit import njit
+from likeness.ops.lanes import LANES, added, higher, load, sound, steps, store, where_least, which
+from likeness.ops.lanes import root as root_of
 from likeness.ops.twins import match_threads
 
 _BLOCK = 16384
@@ -15,24 +17,37 @@ _RUN = 64  # entries that are looked at together
 _PART = (
     4096  # entries of a table before the next table's turn: their gradients' parts stay in cache
 )
+_FAST = {"contract", "nsz", "arcp"}
 f32 = np.float32
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
-def _step(parameter, gradient, mean, square, size, root, b1, b2, eps, bits):
-    """`bits` are those of the gradient, to skip runs of zeros by; or nothing, to skip none."""
-    count = parameter.shape[0]
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+def _step(parameter, gradient, mean, square, size, root, b1, b2, eps, rests):
+    """Runs where gradient, mean and square are zero stay as they are: much of a table is of what
+    nothing draws from."""
+    count, none = parameter.shape[0], steps(f32(0)) * f32(0)
+    least = f32(1e-45) if rests else f32(-1)  # of a gradient that moves anything
     for block in nb.prange((count + _BLOCK - 1) // _BLOCK):
         for first in range(block * _BLOCK, min(count, (block + 1) * _BLOCK), _RUN):
             last = min(count, first + _RUN)
-            rests = bits.shape[0] > 0
-            if rests:
-                any_bits = nb.int32(0)
-                for i in range(first, last):
-                    any_bits |= bits[i]
-                if any_bits == 0:
-                    continue
-            for i in range(first, last):
+            if (
+                last - first == _RUN
+                and _all_zero(gradient, first)
+                and (rests or (_all_zero(mean, first) and _all_zero(square, first)))
+            ):
+                continue
+            whole = first + (last - first) // LANES * LANES
+            for i in range(first, whole, LANES):
+                g = sound(load(gradient, i))
+                length = higher(g, none - g)
+                m, v = load(mean, i), load(square, i)
+                m_new = b1 * m + (f32(1) - b1) * g
+                v_new = b2 * v + (f32(1) - b2) * g * g
+                change = size * m_new / (root_of(v_new) * root + eps)
+                store(mean, i, which(length, least, m_new, m))
+                store(square, i, which(length, least, v_new, v))
+                store(parameter, i, load(parameter, i) - where_least(length, least, change))
+            for i in range(whole, last):
                 g = gradient[i]
                 g = g if abs(g) < f32(3e38) else f32(0)  # NaN compares false
                 m = b1 * mean[i] + (f32(1) - b1) * g
@@ -42,6 +57,17 @@ def _step(parameter, gradient, mean, square, size, root, b1, b2, eps, bits):
                 mean[i] = mean[i] if still else m
                 square[i] = square[i] if still else v
                 parameter[i] -= f32(0) if still else change
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def _all_zero(values, first):
+    """Whether a run has no other number; what is no number counts as zero."""
+    none = steps(f32(0)) * f32(0)
+    most = none
+    for i in range(first, first + _RUN, LANES):
+        value = sound(load(values, i))
+        most = higher(most, higher(value, none - value))
+    return added(most) == f32(0)
 
 
 def adam_step(
@@ -62,8 +88,7 @@ def adam_step(
         return
     match_threads()
     flat = [t.detach().view(-1).numpy() for t in tensors]
-    bits = flat[1].view(np.int32) if resting else np.empty(0, np.int32)
-    _step(*flat, *_numbers(step, rate, betas, eps), bits)
+    _step(*flat, *_numbers(step, rate, betas, eps), resting)
 
 
 def _numbers(
@@ -75,7 +100,7 @@ def _numbers(
     return tuple(np.float32(x) for x in numbers)
 
 
-@njit(error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+@njit(error_model="numpy", fastmath=_FAST)
 def _run(parameter, gradient, mean, square, size, root, b1, b2, eps, rests):
     for i in range(parameter.shape[0]):
         g = gradient[i]
@@ -89,13 +114,13 @@ def _run(parameter, gradient, mean, square, size, root, b1, b2, eps, rests):
         parameter[i] -= f32(0) if still else change
 
 
-@njit(error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+@njit(error_model="numpy", fastmath=_FAST)
 def _scaled(out, part, weight, more):
     for i in range(out.shape[0]):
         out[i] = weight * part[i] + (out[i] if more else f32(0))
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _product_step(parameter, weights, parts, mean, square, size, root, b1, b2, eps, resting):
     """Tables one after the other. A run of entries whose parts are all zero rests in all tables."""
     (terms, tables), count = weights.shape, parts.shape[1]

@@ -21,12 +21,12 @@ def gleam(
     """
     one_place(harmonics, directions, shown)
     within(shown, harmonics.shape[0], "splats")
+    return pick(_gleam, harmonics.device.type)(harmonics, directions.detach(), shown)
+
+
+def _gleam(harmonics: Tensor, directions: Tensor, shown: Tensor) -> Tensor:
     degree = round((harmonics.shape[1] + 1) ** 0.5) - 1
-    basis = spherical_harmonics(directions.detach(), degree)[:, 1:]
-    return pick(_gleam, harmonics.device.type)(harmonics, basis, shown)
-
-
-def _gleam(harmonics: Tensor, basis: Tensor, shown: Tensor) -> Tensor:
+    basis = spherical_harmonics(directions, degree)[:, 1:]
     return (basis[..., None] * harmonics[shown]).sum(1)
 
 
@@ -37,6 +37,13 @@ def seen_along(
     torso: Float[Tensor, "4 4"],
     of_head: Bool[Tensor, " M"],
 ) -> Float[Tensor, "M 3"]:
-    """Unit directions from the eye to splats, in the axes of what each of them goes with."""
+    """Unit directions from the eye to splats, in the axes of what each of them goes with. Without
+    gradients."""
+    one_place(means, eye, head, torso, of_head)
+    twin = pick(_seen_along, means.device.type)
+    return twin(means.detach(), eye.detach(), head.detach(), torso.detach(), of_head)
+
+
+def _seen_along(means: Tensor, eye: Tensor, head: Tensor, torso: Tensor, of_head: Tensor) -> Tensor:
     along = F.normalize(means - eye, dim=-1)
     return torch.where(of_head[:, None], along @ head[:3, :3], along @ torso[:3, :3])

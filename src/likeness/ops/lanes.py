@@ -226,6 +226,20 @@ def steps(_: Any, start: Any) -> Any:
     return signature(lanes, float32), generate
 
 
+@intrinsic
+def sound(_: Any, value: Any) -> Any:
+    """Numbers as they are, zero for what is infinite or none: told by bits, as no comparison here
+    expects such."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        bits, full = builder.bitcast(args[0], _WHOLE), _constant(_WHOLE, 0x7F800000)
+        fine = builder.icmp_unsigned("!=", builder.and_(bits, full), full)
+        kept = builder.select(fine, bits, _constant(_WHOLE, 0))
+        return builder.bitcast(kept, _VECTOR)
+
+    return signature(lanes, lanes), generate
+
+
 def _bound(name: str, test: str) -> Any:
     @intrinsic
     def bound(_: Any, a: Any, b: Any) -> Any:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from likeness.core.camera import Camera
 from likeness.core.geometry import invert_rigid
-from likeness.ops.atlas import draw_cells
+from likeness.ops.atlas import draw_coded
 from likeness.ops.gleam import gleam, seen_along
 from likeness.ops.ride import Posed, Riders, ride
 from likeness.ops.splats import project_splats, rasterise_splats
@@ -44,7 +44,7 @@ def moved(
     """Splats in the world as `code` has them, on `vertices` in the frame of the head; with an
     `eye`, those it can see, in the colours it sees."""
     motion, shade = (
-        draw_cells(_weighed(code, atlas, changes.own).view(-1, n), changes.cells, changes.weights)
+        draw_coded(code, atlas, changes.own, n, changes.cells, changes.weights)
         for atlas, n in ((changes.motion, 3), (changes.shade, 5))
     )
     posed = ride(riders, vertices, motion, shade, head, torso, eye)
@@ -54,11 +54,6 @@ def moved(
     along = seen_along(posed.means.detach(), eye, head.detach(), torso.detach(), of_head)
     seen = posed.colour + gleam(changes.harmonics, along, posed.shown)
     return Posed(posed.means, posed.rotation, posed.scale, posed.opacity, seen, posed.shown)
-
-
-def _weighed(code: Tensor, atlas: Tensor, own: int) -> Tensor:
-    half = atlas.shape[1] // 2
-    return torch.cat([code[:own] @ atlas[:own, :half], code @ atlas[:, half:]])
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from likeness.core.camera import Camera
+from likeness.ops.atlas_cpu import weigh
 from likeness.ops.carry_cpu import _quaternion
 from likeness.ops.jit import njit
 from likeness.ops.lanes import (
@@ -22,7 +23,6 @@ from likeness.ops.lanes import (
     TERMS,
     higher,
     load,
-    logarithm_of_two,
     lower,
     power_of_two,
     root,
@@ -35,21 +35,26 @@ from likeness.ops.lanes import (
 from likeness.ops.portray import Changes, _portray
 from likeness.ops.ride import AWAY, Riders
 from likeness.ops.splats import DILATION, NEAR, WIDE
-from likeness.ops.splats_cpu import TILE, _draw_tile, new_tile
+from likeness.ops.splats_cpu import (
+    TILE,
+    box_of,
+    count_tiles,
+    draw_tile,
+    nearest_first,
+    new_tile,
+    sizes_of,
+)
 from likeness.ops.twins import match_threads, threads
 
 _FAST = {"contract", "nsz", "arcp"}
 _BLOCK = 256  # splats that a worker takes together
-_CHUNK = 2048  # entries of an atlas that it does
 _LINE = 16  # numbers of a packed splat: see `splats_cpu`
 _ROWS = 16 + 3  # numbers of a splat on their way: a line, then depth and reach down and its share
 _DEPTH, _HIGH, _FINE = 16, 17, 18
 _EDGES = 9  # coordinates of a triangle, then 16 of what its atlas adds
-_DIGIT = 12  # bits of depth that are sorted at once
 f32 = np.float32
 _LOW, _SPAN = f32(AWAY[0]), f32(AWAY[1] - AWAY[0])
 _LOG2E = f32(1.4426950408889634)
-_LN2, _LN255 = f32(0.6931471805599453), f32(5.541263545158426)
 _C1 = f32(0.4886025119029199)
 # Where what is the same for all splats lies in one array.
 _TORSO, _EYE, _POSE, _LENS, _LIMIT, _WITH_HEAD, _WITH_TORSO, _PLACES = (
@@ -89,28 +94,6 @@ def _common(head, torso, k, pose, width, height, c):
     c[_WITH_HEAD + 2], c[_WITH_HEAD + 3] = sign * a[2], sign * a[3]
     c[_WITH_TORSO], c[_WITH_TORSO + 1] = b[0], b[1]
     c[_WITH_TORSO + 2], c[_WITH_TORSO + 3] = b[2], b[3]
-
-
-@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
-def _weigh(code, own, atlas, count, out):
-    """The atlas of a moment; `atlas` has a row of `count` for each number of the code."""
-    half = count // 2
-    each = (half + _CHUNK - 1) // _CHUNK
-    for job in nb.prange(2 * each):
-        second = job >= each
-        first = (job - each) * _CHUNK + half if second else job * _CHUNK
-        last = min(first + _CHUNK, count if second else half)
-        numbers = code.shape[0] if second else own
-        whole = first + (last - first) // LANES * LANES
-        for i in range(first, whole, LANES):
-            total = load(atlas, i) * code[0] if numbers > 0 else steps(f32(0)) * f32(0)
-            for k in range(1, numbers):
-                total = total + load(atlas, k * count + i) * code[k]
-            store(out, i, total)
-        for i in range(whole, last):
-            out[i] = f32(0)
-            for k in range(numbers):
-                out[i] += code[k] * atlas[k * count + i]
 
 
 @njit(error_model="numpy", fastmath=_FAST)
@@ -265,27 +248,16 @@ def _eight(
     yy = b0 * b0 + b1 * b1 + b2 * b2 + f32(DILATION)
     sharp = f32(1) / (xx * yy - xy * xy)  # determinant of the inverse
     ca, cb, cc = yy * sharp, f32(0) - xy * sharp, xx * sharp
-    # what is drawn of it: see `splats_cpu._pack`
-    faint = logarithm_of_two(higher(solid, f32(1e-9)), terms)
-    level = f32(2.01) * (faint * _LN2 + _LN255) + f32(0.01)
-    room = higher(level, f32(0))
-    wide, tall = root(room * xx), root(room * yy)
-    flat = f32(1) / cc
     store(out, 0 * LANES, kx * lens_x + c[_LENS + 2])
     store(out, 1 * LANES, ky * lens_y + c[_LENS + 3])
     store(out, 2 * LANES, ca)
     store(out, 3 * LANES, cb)
     store(out, 4 * LANES, cc)
     store(out, 5 * LANES, solid)
-    store(out, 6 * LANES, tall * cb / ca)
-    store(out, 7 * LANES, cb * flat)
-    store(out, 8 * LANES, level * flat)
-    store(out, 9 * LANES, sharp * flat * flat)
-    store(out, 10 * LANES, wide)
-    store(out, 11 * LANES, faint)
-    store(out, 15 * LANES, power_of_two(higher(cc * (f32(0) - _LOG2E), f32(-120)), factors))
+    sizes_of(ca, cb, cc, sharp, solid, factors, terms, out, 6 * LANES)
+    store(out, 15 * LANES, load(out, 12 * LANES))
+    store(out, _HIGH * LANES, load(out, 13 * LANES))
     store(out, _DEPTH * LANES, z)
-    store(out, _HIGH * LANES, tall)
     fine = which(z, f32(NEAR), which(turned, f32(1e-37), solid, f32(0)), f32(0))
     store(out, _FINE * LANES, fine)
     # colour, with its harmonics of degree 1 in the axes of what it goes with
@@ -345,14 +317,8 @@ def _stage(
                         check += out[k * LANES + lane]
                     if not (out[_FINE * LANES + lane] >= f32(1 / 255) and np.isfinite(check)):
                         continue
-                    left = max(0, int(np.ceil(max(x - rx, f32(-1)) - f32(0.5))))
-                    right = min(width - 1, int(np.floor(min(x + rx, f32(width + 1)) - f32(0.5))))
-                    top = max(0, int(np.ceil(max(y - ry, f32(-1)) - f32(0.5))))
-                    low = min(height - 1, int(np.floor(min(y + ry, f32(height + 1)) - f32(0.5))))
-                    if left > right or top > low:
+                    if box_of(x, y, rx, ry, width, height, reach, to) == 0:
                         continue
-                    reach[to, 0], reach[to, 1] = left // TILE, right // TILE
-                    reach[to, 2], reach[to, 3] = top // TILE, low // TILE
                     keys[to] = f32(depth).view(np.uint32)
                     for k in range(_LINE):
                         packed[to, k] = out[k * LANES + lane]
@@ -361,54 +327,14 @@ def _stage(
 
 
 @njit(cache=True, error_model="numpy")
-def _nearest_first(kept, keys, order, other, other_keys):
-    """Places of packed splats in the stable order of their depths. Bits that all share are left
-    out, so that two passes of twelve bits do for a head."""
+def _order(kept, keys, order, other_keys, other):
+    """Places of packed splats, nearest first."""
     total = 0
-    least, most = np.uint32(0xFFFFFFFF), np.uint32(0)
     for block in range(kept.shape[0]):
         for j in range(block * _BLOCK, block * _BLOCK + kept[block]):
-            key = keys[j]
-            least, most = min(least, key), max(most, key)
-            order[total] = j
+            order[total], keys[total] = j, keys[j]  # never ahead of where it reads
             total += 1
-    if total == 0:
-        return order[:0]
-    for n in range(total):
-        keys[n] = keys[order[n]] - least
-    shift = np.uint32(0)
-    counts = np.empty(1 << _DIGIT, np.int32)
-    mask = np.uint32((1 << _DIGIT) - 1)
-    while shift < np.uint32(32) and (most - least) >> shift != 0:
-        counts[:] = 0
-        for n in range(total):
-            counts[(keys[n] >> shift) & mask] += 1
-        at = 0
-        for d in range(1 << _DIGIT):
-            here = counts[d]
-            counts[d] = at
-            at += here
-        for n in range(total):
-            d = (keys[n] >> shift) & mask
-            to = counts[d]
-            counts[d] = to + 1
-            other_keys[to], other[to] = keys[n], order[n]
-        keys, other_keys = other_keys, keys
-        order, other = other, order
-        shift += np.uint32(_DIGIT)
-    return order[:total]
-
-
-@njit(parallel=True, cache=True, error_model="numpy")
-def _count(reach, order, columns, rows, strips, sizes):
-    """How many splats each tile has; every worker looks after some rows of tiles."""
-    for strip in nb.prange(strips):
-        first, end = strip * rows // strips, (strip + 1) * rows // strips
-        for n in range(order.shape[0]):
-            j = order[n]
-            for ty in range(max(reach[j, 2], first), min(reach[j, 3] + 1, end)):
-                for tx in range(reach[j, 0], reach[j, 1] + 1):
-                    sizes[ty * columns + tx] += 1
+    return nearest_first(keys[:total], order[:total], other_keys, other)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -441,7 +367,7 @@ def _paint(packed, starts, lists, width, height, picture, alpha, factors, worker
                     alpha[at : at + across] = f32(0)
                     picture[3 * at : 3 * (at + across)] = f32(0)
                 continue
-            _draw_tile(packed, starts, lists, tile, left, top, factors, b, spans, edges)
+            draw_tile(packed, starts, lists, tile, left, top, factors, b, spans, edges)
             for y in range(down):
                 at, row = (top + y) * width + left, y * TILE
                 if across == TILE:
@@ -514,7 +440,7 @@ def portray(
     tables = []
     for name, atlas in (("motion", changes.motion), ("shade", changes.shade)):
         table = _scratch.take(name, np.float32, atlas.shape[1] + LANES)
-        _weigh(numbers, changes.own, _plain(atlas).reshape(-1), atlas.shape[1], table)
+        weigh(numbers, changes.own, _plain(atlas).reshape(-1), atlas.shape[1], table)
         tables.append(table)
     blocks = -(-count // _BLOCK)
     room = blocks * _BLOCK
@@ -536,11 +462,11 @@ def portray(
         _plain(changes.weights), *tables, *flat, changes.harmonics.shape[1] > 0, c, FACTORS, TERMS,
         width, height, packed, reach, keys, kept, min(workers, blocks),
     )  # fmt: skip
-    order = _nearest_first(kept, keys, places, more, more_keys)
+    order = _order(kept, keys, places, more_keys, more)
     columns, rows = -(-width // TILE), -(-height // TILE)
     strips = min(rows, workers)
     starts = np.zeros(rows * columns + 1, np.int64)
-    _count(reach, order, columns, rows, strips, starts[1:])
+    count_tiles(reach, order, columns, rows, strips, starts[1:])
     np.cumsum(starts, out=starts)
     lists = _scratch.take("lists", np.int32, int(starts[-1]))
     _deal(reach, order, columns, rows, strips, starts[:-1].copy(), lists)

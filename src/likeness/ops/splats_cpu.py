@@ -1,7 +1,8 @@
 """CPU twins of the splat stages.
 
-Rasterising works on tiles of 16x16 pixels. Splats are sorted once by depth (radix sort of the
-bits), then dealt to the tiles they touch by a counting sort, so that every list is in order. Inside
+Rasterising works on tiles of 16x16 pixels. Splats are packed in the order given, their places
+sorted once by depth (radix sort of the bits) and dealt to the tiles they touch by a counting sort,
+so that every list is in order. Inside
 a tile the loop runs over splats and touches only the rows and groups of 8 pixels within reach, in a
 form that vectorises. The backward pass walks front to back as well: with D the dot product of the
 pixel's gradient with its final colour and P its running part, the derivative by alpha is
@@ -20,11 +21,13 @@ from likeness.ops.jit import njit
 from likeness.ops.lanes import (
     FACTORS,
     LANES,
+    TERMS,
     added,
     down,
     each_added,
     higher,
     load,
+    logarithm_of_two,
     lower,
     picked,
     power_of_two,
@@ -47,6 +50,8 @@ _SUMS = 9  # of a splat in a tile: moments, and a gradient for each channel
 _HEAD = 12  # numbers of a packed splat before its features
 _FALL = 15  # where a packed splat keeps what its ratio of rows is multiplied by from row to row
 _CHANNELS = 3  # of a picture; more are drawn in turn, so that sums stay in registers
+_SIZES = 8  # of those, what follows from the others, and the reach up and down
+_DIGIT = 12  # bits of depth that are sorted at once
 _LINE = 16  # numbers that come from memory together; a splat begins a line
 _STRETCH = 16  # splats of a tile that are taken together, the next ones asked for meanwhile
 _OUT = _REST = _PIXELS  # offsets into a worker's scratch array, which light left begins
@@ -54,107 +59,144 @@ _ALPHA = _REST + _PIXELS
 _GRAD = _ALPHA + _PIXELS
 _TWO, _THREE = _PIXELS, 2 * _PIXELS  # from the first channel to the second, the third
 _LOG2E = np.float32(1.4426950408889634)
+_LN2, _LN255 = np.float32(0.6931471805599453), np.float32(5.541263545158426)
 
 f32 = np.float32
 _GENTLE = f32(64)  # squared rows times curvature, up to which `_slope` may be used
 
 
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+def _pack(xy, depth, conic, features, opacity, width, height, factors, terms, packed, reach, tiles):
+    """A line of numbers for each splat, with what `_spans` needs, and the box of tiles of each,
+    first and last column and row; empty where it is not drawn. `tiles` is how many those are."""
+    count = depth.shape[0]
+    for group in nb.prange((count + LANES - 1) // LANES):
+        first = group * LANES
+        own = min(LANES, count - first)
+        b = np.zeros((6 + _SIZES) * LANES, np.float32)
+        for i in range(own):
+            j = first + i
+            b[i], b[LANES + i], b[5 * LANES + i] = xy[j, 0], xy[j, 1], opacity[j]
+            for k in range(3):
+                b[(2 + k) * LANES + i] = conic[j, k]
+        ca, cb, cc = load(b, 2 * LANES), load(b, 3 * LANES), load(b, 4 * LANES)
+        sizes_of(ca, cb, cc, ca * cc - cb * cb, load(b, 5 * LANES), factors, terms, b, 6 * LANES)
+        for i in range(own):
+            j = first + i
+            reach[j, 0], reach[j, 1], reach[j, 2], reach[j, 3], tiles[j] = 0, -1, 0, -1, 0
+            f0, f1, f2 = features[j, 0], features[j, 1], features[j, 2]
+            if not (depth[j] > f32(0) and opacity[j] >= f32(1 / 255) and np.isfinite(f0 + f1 + f2)):
+                continue
+            for k in range(6 + _SIZES - 1):
+                packed[j, k] = b[k * LANES + i]
+            packed[j, _HEAD], packed[j, _HEAD + 1], packed[j, _HEAD + 2] = f0, f1, f2
+            packed[j, _FALL] = b[12 * LANES + i]
+            rx, ry = b[10 * LANES + i], b[13 * LANES + i]
+            tiles[j] = box_of(xy[j, 0], xy[j, 1], rx, ry, width, height, reach, j)
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def sizes_of(ca, cb, cc, determinant, opacity, factors, terms, out, at):
+    """For eight splats, from `at` on in `out`: what `_spans` needs (peak, tilt, tall, wide, reach
+    sideways), logarithm of opacity, by how much ratios of rows fall, and the reach up and down."""
+    # A hundredth more than where alpha falls below 1/255, so that rounding here never drops a pixel
+    # that the test of alpha would keep.
+    faint = logarithm_of_two(higher(opacity, f32(1e-9)), terms)
+    level = f32(2.01) * (faint * _LN2 + _LN255) + f32(0.01)
+    room, inverse, flat = higher(level, f32(0)), f32(1) / determinant, f32(1) / cc
+    wide, tall = root(room * cc * inverse), root(room * ca * inverse)
+    store(out, at, tall * cb / ca)
+    store(out, at + LANES, cb * flat)
+    store(out, at + 2 * LANES, level * flat)
+    store(out, at + 3 * LANES, determinant * flat * flat)
+    store(out, at + 4 * LANES, wide)
+    store(out, at + 5 * LANES, faint)
+    falls = power_of_two(higher(cc * (f32(0) - _LOG2E), f32(-120)), factors)
+    store(out, at + 6 * LANES, falls)
+    store(out, at + 7 * LANES, tall)
+
+
+@njit(error_model="numpy")
+def box_of(x, y, rx, ry, width, height, reach, j):
+    """Writes the tiles whose pixel centres are within (rx, ry) of a place; says how many."""
+    if not (np.isfinite(x + y) and np.isfinite(rx + ry)):
+        return 0
+    first = max(0, int(np.ceil(max(x - rx, f32(-1)) - f32(0.5))))
+    last = min(width - 1, int(np.floor(min(x + rx, f32(width + 1)) - f32(0.5))))
+    top = max(0, int(np.ceil(max(y - ry, f32(-1)) - f32(0.5))))
+    bottom = min(height - 1, int(np.floor(min(y + ry, f32(height + 1)) - f32(0.5))))
+    if first > last or top > bottom:
+        return 0
+    reach[j, 0], reach[j, 1] = first // TILE, last // TILE
+    reach[j, 2], reach[j, 3] = top // TILE, bottom // TILE
+    return (reach[j, 1] - reach[j, 0] + 1) * (reach[j, 3] - reach[j, 2] + 1)
+
+
 @njit(cache=True, error_model="numpy")
-def _order(depth, features, opacity):
-    """Splats that can be drawn, nearest first."""
-    count, channels = features.shape
-    keys, order = np.empty(count, np.uint32), np.empty(count, np.int64)
-    kept = 0
+def _order(depth, tiles):
+    """Splats that are drawn, nearest first."""
+    count, kept = depth.shape[0], 0
+    keys, order = np.empty(count, np.uint32), np.empty(count, np.int32)
     for i in range(count):
-        fine = depth[i] > f32(0) and opacity[i] >= f32(1 / 255) and np.isfinite(opacity[i])
-        for c in range(channels):
-            fine = fine and np.isfinite(features[i, c])
-        order[kept], keys[kept] = i, np.float32(depth[i]).view(np.uint32)
-        kept += fine
-    return _radix(keys[:kept], order[:kept])
+        if tiles[i] > 0:
+            order[kept], keys[kept] = i, np.float32(depth[i]).view(np.uint32)
+            kept += 1
+    keys, order = keys[:kept], order[:kept]
+    return nearest_first(keys, order, np.empty_like(keys), np.empty_like(order))
+
+
+@njit(error_model="numpy")
+def nearest_first(keys, order, other_keys, other):
+    """`order` in the stable order of its keys, bits of depths. The bits that all share are left
+    out, so that two passes of twelve do for a head; the other arrays are to work in."""
+    total = keys.shape[0]
+    least, most = np.uint32(0xFFFFFFFF), np.uint32(0)
+    for n in range(total):
+        least, most = min(least, keys[n]), max(most, keys[n])
+    for n in range(total):
+        keys[n] -= least
+    shift, mask = np.uint32(0), np.uint32((1 << _DIGIT) - 1)
+    counts = np.empty(1 << _DIGIT, np.int32)
+    while total > 0 and shift < np.uint32(32) and (most - least) >> shift != 0:
+        counts[:] = 0
+        for n in range(total):
+            counts[(keys[n] >> shift) & mask] += 1
+        at = 0
+        for d in range(1 << _DIGIT):
+            here = counts[d]
+            counts[d] = at
+            at += here
+        for n in range(total):
+            d = (keys[n] >> shift) & mask
+            to = counts[d]
+            counts[d] = to + 1
+            other_keys[to], other[to] = keys[n], order[n]
+        keys, other_keys = other_keys, keys
+        order, other = other, order
+        shift += np.uint32(_DIGIT)
+    return order
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def _pack(order, xy, conic, features, opacity, width, height, packed, reach, tiles):
-    """Splats in order, with what `_rows` and `_groups` need, and the box of tiles of each, first
-    and last column and row; empty where it is not seen. `tiles` is how many those are."""
-    for j in nb.prange(order.shape[0]):
-        i = order[j]
-        x, y, o = xy[i, 0], xy[i, 1], opacity[i]
-        a, b, c = conic[i, 0], conic[i, 1], conic[i, 2]
-        determinant = a * c - b * b
-        # A hundredth more than where alpha falls below 1/255, so that rounding here never drops a
-        # pixel that the test of alpha would keep.
-        faint = np.log2(o)
-        level = f32(2.01) * (f32(np.log(255)) + f32(np.log(2)) * faint) + f32(0.01)
-        rx, ry = np.sqrt(level * c / determinant), np.sqrt(level * a / determinant)
-        reach[j, 0], reach[j, 1], reach[j, 2], reach[j, 3], tiles[j] = 0, -1, 0, -1, 0
-        if not (np.isfinite(rx) and np.isfinite(ry) and determinant > f32(0)):
-            continue
-        # pixel centres within [x - rx, x + rx]
-        first = max(0, int(np.ceil(max(x - rx, f32(-1)) - f32(0.5))))
-        last = min(width - 1, int(np.floor(min(x + rx, f32(width + 1)) - f32(0.5))))
-        top = max(0, int(np.ceil(max(y - ry, f32(-1)) - f32(0.5))))
-        bottom = min(height - 1, int(np.floor(min(y + ry, f32(height + 1)) - f32(0.5))))
-        if first <= last and top <= bottom:
-            reach[j, 0], reach[j, 1] = first // TILE, last // TILE
-            reach[j, 2], reach[j, 3] = top // TILE, bottom // TILE
-            tiles[j] = (reach[j, 1] - reach[j, 0] + 1) * (reach[j, 3] - reach[j, 2] + 1)
-        packed[j, 0], packed[j, 1], packed[j, 5] = x, y, o
-        packed[j, 2], packed[j, 3], packed[j, 4] = a, b, c
-        packed[j, 6], packed[j, 7] = ry * b / a, b / c
-        packed[j, 8], packed[j, 9], packed[j, 10] = level / c, determinant / (c * c), rx
-        packed[j, 11] = faint
-        packed[j, _FALL] = np.exp2(-_LOG2E * c)
-        for k in range(_CHANNELS):
-            packed[j, _HEAD + k] = features[i, k]
-
-
-@njit(parallel=True, cache=True, error_model="numpy")
-def _count(reach, columns, rows, strips, sizes):
+def count_tiles(reach, order, columns, rows, strips, sizes):
     """How many splats each tile has; every worker looks after some rows of tiles."""
     for strip in nb.prange(strips):
         first, end = strip * rows // strips, (strip + 1) * rows // strips
-        for j in range(reach.shape[0]):
+        for n in range(order.shape[0]):
+            j = order[n]
             for ty in range(max(reach[j, 2], first), min(reach[j, 3] + 1, end)):
                 for tx in range(reach[j, 0], reach[j, 1] + 1):
                     sizes[ty * columns + tx] += 1
 
 
-@njit(cache=True, error_model="numpy")
-def _radix(keys, values):
-    """Values in the stable order of their 32-bit keys: three passes of 11 bits."""
-    other_keys, other_values = np.empty_like(keys), np.empty_like(values)
-    counts = np.zeros((3, 2048), np.int64)
-    for i in range(keys.shape[0]):
-        key = keys[i]
-        counts[0, key & np.uint32(2047)] += 1
-        counts[1, (key >> np.uint32(11)) & np.uint32(2047)] += 1
-        counts[2, key >> np.uint32(22)] += 1
-    for p in range(3):
-        shift = np.uint32(11 * p)
-        at = 0
-        for d in range(2048):
-            n = counts[p, d]
-            counts[p, d] = at
-            at += n
-        for i in range(keys.shape[0]):
-            d = (keys[i] >> shift) & np.uint32(2047)
-            to = counts[p, d]
-            counts[p, d] = to + 1
-            other_keys[to], other_values[to] = keys[i], values[i]
-        keys, other_keys = other_keys, keys
-        values, other_values = other_values, values
-    return values
-
-
 @njit(parallel=True, cache=True, error_model="numpy")
-def _deal(reach, slot, columns, rows, strips, cursor, lists, slots):
+def _deal(reach, slot, order, columns, rows, strips, cursor, lists, slots):
     """Fill the tiles' lists in depth order; `slots` says where a pair's sums go. `cursor` begins
     as where each list does."""
     for strip in nb.prange(strips):
         first, end = strip * rows // strips, (strip + 1) * rows // strips
-        for j in range(reach.shape[0]):
+        for n in range(order.shape[0]):
+            j = order[n]
             wide = reach[j, 1] + 1 - reach[j, 0]
             for ty in range(max(reach[j, 2], first), min(reach[j, 3] + 1, end)):
                 at = slot[j] + (ty - reach[j, 2]) * wide
@@ -251,7 +293,7 @@ def new_tile():
 
 
 @njit(error_model="numpy", fastmath=_FAST)
-def _draw_tile(packed, starts, lists, tile, left, top, factors, b, spans, edges):
+def draw_tile(packed, starts, lists, tile, left, top, factors, b, spans, edges):
     """Fills `b`: light left (below nothing: what was left when the pixel ended), then features."""
     b[:_PIXELS] = f32(1)
     b[_OUT:] = f32(0)
@@ -298,7 +340,7 @@ def _forward(packed, starts, lists, width, height, picture, alpha, factors, work
         b, spans, edges = new_tile()
         for tile in range(worker, rows * columns, workers):
             left, top = (tile % columns) * TILE, (tile // columns) * TILE
-            _draw_tile(packed, starts, lists, tile, left, top, factors, b, spans, edges)
+            draw_tile(packed, starts, lists, tile, left, top, factors, b, spans, edges)
             across_tile = min(TILE, width - left)
             for y in range(min(TILE, height - top)):
                 for x in range(across_tile):
@@ -399,13 +441,12 @@ def _backward(
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def _gather(packed, order, slot, part, d_xy, d_conic, d_features, d_opacity):
+def _gather(packed, slot, part, d_xy, d_conic, d_features, d_opacity):
     """Add each splat's own entries and turn moments into gradients."""
-    for k in nb.prange(order.shape[0]):
-        first, last = slot[k], slot[k + 1]
+    for i in nb.prange(slot.shape[0] - 1):
+        first, last = slot[i], slot[i + 1]
         if first == last:
             continue
-        i = order[k]
         s0, sx, sy = f32(0), f32(0), f32(0)
         xx, xy, yy = f32(0), f32(0), f32(0)
         for e in range(first, last):
@@ -417,13 +458,13 @@ def _gather(packed, order, slot, part, d_xy, d_conic, d_features, d_opacity):
             yy += part[e, 5]
             for c in range(_CHANNELS):
                 d_features[i, c] += part[e, _MOMENTS + c]
-        a, b, c2 = packed[k, 2], packed[k, 3], packed[k, 4]
+        a, b, c2 = packed[i, 2], packed[i, 3], packed[i, 4]
         d_xy[i, 0] = a * sx + b * sy
         d_xy[i, 1] = b * sx + c2 * sy
         d_conic[i, 0] = f32(-0.5) * xx
         d_conic[i, 1] = -xy
         d_conic[i, 2] = f32(-0.5) * yy
-        d_opacity[i] = s0 / packed[k, 5]
+        d_opacity[i] = s0 / packed[i, 5]
 
 
 class _Rasterise(torch.autograd.Function):
@@ -434,34 +475,35 @@ class _Rasterise(torch.autograd.Function):
         given = [x.detach().contiguous() for x in (xy, depth, conic, features, opacity)]
         columns, rows = -(-width // TILE), -(-height // TILE)
         xy_, depth_, conic_, features_, opacity_ = (x.numpy() for x in given)
-        order = _order(depth_, features_, opacity_)
-        kept = order.shape[0]
-        packed = torch.empty(kept, _LINE).numpy()
-        reach, slot = np.empty((kept, 4), np.int32), np.zeros(kept + 1, np.int64)
+        count = depth_.shape[0]
+        packed = torch.empty(count, _LINE).numpy()
+        reach, slot = np.empty((count, 4), np.int16), np.zeros(count + 1, np.int64)
         _pack(
-            order, xy_, conic_, features_, opacity_, width, height, packed, reach, slot[1:]
+            xy_, depth_, conic_, features_, opacity_, width, height, FACTORS, TERMS, packed, reach,
+            slot[1:],
         )  # fmt: skip
+        order = _order(depth_, slot[1:])
         np.cumsum(slot, out=slot)
         strips = min(rows, nb.get_num_threads())
         starts = np.zeros(rows * columns + 1, np.int64)
-        _count(reach, columns, rows, strips, starts[1:])
+        count_tiles(reach, order, columns, rows, strips, starts[1:])
         np.cumsum(starts, out=starts)
         lists, slots = np.empty(slot[-1], np.int32), np.empty(slot[-1], np.int64)
-        _deal(reach, slot, columns, rows, strips, starts[:-1].copy(), lists, slots)
+        _deal(reach, slot, order, columns, rows, strips, starts[:-1].copy(), lists, slots)
         picture, alpha = xy.new_empty(_CHANNELS, height, width), xy.new_empty(height, width)
         workers = max(1, min(64, rows * columns))
         _forward(
             packed, starts, lists, width, height, picture.numpy(), alpha.numpy(), FACTORS, workers
         )  # fmt: skip
         ctx.save_for_backward(picture, alpha)
-        ctx.state = (packed, starts, lists, slots, slot, order, workers)
+        ctx.state = (packed, starts, lists, slots, slot, workers)
         ctx.shape = (features.shape[0], width, height)
         return picture.permute(1, 2, 0), alpha
 
     @staticmethod
     def backward(ctx, d_picture, d_alpha):  # type: ignore[override]
         picture, alpha = ctx.saved_tensors
-        packed, starts, lists, slots, slot, order, workers = ctx.state
+        packed, starts, lists, slots, slot, workers = ctx.state
         count, width, height = ctx.shape
         d_picture, d_alpha = d_picture.permute(2, 0, 1).contiguous(), d_alpha.contiguous()
         part = d_picture.new_zeros(lists.shape[0], _SUMS).numpy()
@@ -474,7 +516,7 @@ class _Rasterise(torch.autograd.Function):
         d_xy, d_conic = new(count, 2), new(count, 3)
         d_features, d_opacity = new(count, _CHANNELS), new(count)
         _gather(
-            packed, order, slot, part, d_xy.numpy(), d_conic.numpy(),
+            packed, slot, part, d_xy.numpy(), d_conic.numpy(),
             d_features.numpy(), d_opacity.numpy(),
         )  # fmt: skip
         return d_xy, None, d_conic, d_features, d_opacity, None, None

@@ -304,9 +304,11 @@ class SplatAvatar(nn.Module):
     def collect(self) -> None:
         """Add up how hard the last picture pulled each splat's place on screen and its colour."""
         if self.places is not None and self.places.grad is not None:
-            self.pull[self.shown] += self.places.grad.norm(dim=-1)  # type: ignore[index]
+            across, down = self.places.grad.unbind(-1)
+            self.pull.index_add_(0, self.shown, torch.hypot(across, down))  # type: ignore[arg-type]
         if self.colour.grad is not None:
-            self.shine += self.colour.grad.abs().sum(-1)
+            red, green, blue = self.colour.grad.abs().unbind(-1)
+            self.shine += red + green + blue
         self.places = None
 
     @torch.no_grad()

@@ -1,8 +1,7 @@
-"""CPU twin of a moment: two kernels for what is some sixty small operations of torch."""
+"""CPU twin of a moment: a kernel for what is some sixty small operations of torch."""
 
 from typing import TYPE_CHECKING
 
-import numba as nb
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,16 +9,13 @@ from torch import Tensor
 from likeness.core.expression import Expression
 from likeness.methods.splats.code import SHIFT, TURN
 from likeness.methods.splats.moment import Standing, _moment
-from likeness.methods.splats.surface import RUN
 from likeness.ops.carry_cpu import _quaternion
 from likeness.ops.jit import njit
+from likeness.ops.skin_cpu import displace, turn
 from likeness.ops.twins import match_threads
 
 if TYPE_CHECKING:
     from likeness.methods.splats.avatar import SplatAvatar
-
-_FAST = {"contract", "nsz", "arcp"}
-f32 = np.float32
 
 
 @njit(error_model="numpy")
@@ -159,41 +155,6 @@ def _stand(
             _after(motions[parents[j]], one, motions[j])
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
-def _bend(template, shapes, weights, alive, mobile, skin, motions, frame, out):
-    """Vertices displaced by weighed shapes, then turned by joints; those of the frame at the end.
-    `alive` says in which runs of vertices a shape is not zero."""
-    count = template.shape[0]
-    for run in nb.prange(alive.shape[1]):
-        first, last = run * RUN, min((run + 1) * RUN, count)
-        rows = np.empty(3 * RUN, np.float32)
-        size = 3 * (last - first)
-        for v in range(first, last):
-            for i in range(3):
-                rows[3 * (v - first) + i] = template[v, i]
-        for k in range(weights.shape[0]):
-            w = weights[k]
-            if w != f32(0) and alive[k, run]:
-                shape = shapes[k, 3 * first : 3 * last]
-                for i in range(size):
-                    rows[i] += w * shape[i]
-        for v in range(first, last):
-            x, y, z = rows[3 * (v - first)], rows[3 * (v - first) + 1], rows[3 * (v - first) + 2]
-            out[v, 0], out[v, 1], out[v, 2] = x, y, z
-            if not mobile[v]:
-                continue
-            for i in range(3):
-                at = out[v, i]
-                for j in range(skin.shape[1]):
-                    m = motions[j, i]
-                    away = m[0] * x + m[1] * y + m[2] * z + m[3]
-                    at += skin[v, j] * (away - (x if i == 0 else (y if i == 1 else z)))
-                out[v, i] = at
-    for i in range(3):
-        for j in range(3):
-            out[count + i, j] = frame[i, j]
-
-
 def _plain(x: Tensor) -> np.ndarray:
     return x.detach().contiguous().numpy()
 
@@ -233,9 +194,11 @@ def moment(avatar: "SplatAvatar", expression: Expression) -> Standing:
     )  # fmt: skip
     template = surface.template
     vertices = torch.empty(len(template) + 3, 3)
-    _bend(
-        _plain(template), _plain(surface.shapes).reshape(count + personal, -1), weights,
-        *(_plain(x) for x in (surface.alive, surface.mobile, surface.skin)), motions,
-        _plain(surface.frame), vertices.numpy(),
-    )  # fmt: skip
+    vertices[-3:] = surface.frame
+    room, flat = (
+        vertices.numpy(),
+        (_plain(template).reshape(-1), _plain(surface.shapes).reshape(-1)),
+    )
+    displace(*flat, _plain(surface.alive), weights, room.reshape(-1))
+    turn(_plain(surface.moved), _plain(surface.moved_skin), motions, room)
     return torch.from_numpy(found), vertices, stands[0], stands[1]

@@ -3,18 +3,17 @@
 import json
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from likeness.core.errors import Unsupported
 from likeness.core.expression import Expression
 from likeness.core.regions import REGION
 from likeness.core.rig import Identity
+from likeness.ops.skin import alive, skinned
 from likeness.rigs.linear import LinearRig
-from likeness.rigs.skinning import blend, displaced, joint_motions
+from likeness.rigs.skinning import joint_motions
 
-RUN = 64
-"""Vertices that are displaced together: most shapes leave most runs of them as they are."""
 _BUFFERS = (
     "template",
     "triangles",
@@ -51,7 +50,6 @@ class Surface(nn.Module):
     about: Tensor
     moved: Tensor
     moved_skin: Tensor
-    mobile: Tensor
     alive: Tensor
     frame: Tensor
 
@@ -65,9 +63,7 @@ class Surface(nn.Module):
         self.register_buffer("about", about)
         for name in _BUFFERS:
             self.register_buffer(name, buffers[name])
-        mobile = self.skin.abs().sum(-1) > 1e-4
-        moved = mobile.nonzero()[:, 0]
-        self.register_buffer("mobile", mobile, persistent=False)
+        moved = (self.skin.abs().sum(-1) > 1e-4).nonzero()[:, 0]
         self.register_buffer("alive", alive(self.shapes), persistent=False)
         self.register_buffer("moved", moved, persistent=False)
         self.register_buffer("moved_skin", self.skin[moved], persistent=False)
@@ -106,11 +102,10 @@ class Surface(nn.Module):
             if modes is None or modes.shape[-1] != self.personal:
                 modes = weights.new_zeros(self.personal)
             weights = torch.cat([weights, modes])
-        vertices = displaced(self.template, weights, self.shapes)
         implied = (expression.coefficients @ self.shape_joints.flatten(1)).view(-1, 3)
         motions = joint_motions(expression.joints + implied, self.joints, self.parents)
-        turned = blend(vertices[self.moved], self.moved_skin, motions)
-        return vertices.index_copy(0, self.moved, turned)
+        skin = self.moved_skin
+        return skinned(self.template, self.shapes, self.alive, weights, self.moved, skin, motions)
 
     def with_free(self, vertices: Float[Tensor, "V 3"]) -> Float[Tensor, "V+3 3"]:
         return torch.cat([vertices, self.frame])
@@ -119,13 +114,6 @@ class Surface(nn.Module):
         """The middle of what goes least with the head: where shoulders hang."""
         lowest = self.template[:, 1] <= self.template[:, 1].quantile(0.05)
         return self.template[lowest].mean(0)
-
-
-def alive(shapes: Float[Tensor, "E V 3"]) -> Bool[Tensor, "E R"]:
-    """In which runs of vertices each shape moves any."""
-    count, rest = shapes.shape[0], -shapes.shape[1] % RUN
-    padded = torch.nn.functional.pad(shapes, (0, 0, 0, rest))
-    return (padded != 0).view(count, -1, 3 * RUN).any(-1)
 
 
 def bake(rig: LinearRig, identity: Identity) -> Surface:
