@@ -71,8 +71,9 @@ class Nerface:
     cells: int = 64
     """Cells along a side of a grid that remembers where something is, so that one field is asked
     there alone; 0 asks two of them all along each ray, as published."""
-    most: int = 20
-    """Places on a ray that training asks then."""
+    most: int = 14
+    """Places on a ray that training asks then: where a ray may go on for longer, surfaces stay
+    soft, and turned heads blur."""
     coarse: int = 24
     """Samples of the first pass, without a grid."""
     fine: int = 24
@@ -118,8 +119,9 @@ class Nerface:
     """Standard deviation of noise on densities while training, without a grid."""
     rate: float = 4e-3
     """Learning rate at the start."""
-    table_rate: float = 3e-2
-    """That of the table of places."""
+    table_rate: float = 0.3
+    """That of the table of places: entries begin near zero, and count for little until they are as
+    large as the waves beside them."""
     decay: float = 0.05
     """What the rate is multiplied by in the end."""
     decay_from: float = 0.5
@@ -130,7 +132,7 @@ class Nerface:
     """Weight of the length of a frame's code."""
     carve: bool = True
     """Ask the fields only within the hull of the mattes; the paper does not."""
-    mask: float = 0.1
+    mask: float = 0.3
     """Weight of the matte, where there is one; the paper has no such term."""
     code_share: float = 0.1
     """The learning rate of codes against that of the layers: they must not learn what expressions
@@ -402,8 +404,9 @@ def laptop() -> Nerface:
 def gpu() -> Nerface:
     """The paper's network with fewer steps, for a CUDA device."""
     return Nerface(
-        steps=60_000, rays=4096, width=256, colour_width=128, cells=128, most=48, rate=1e-3
-    )
+        steps=60_000, rays=4096, width=256, colour_width=128, cells=128, most=48, rate=1e-3,
+        table_rate=3e-2,
+    )  # fmt: skip
 
 
 def paper() -> Nerface:

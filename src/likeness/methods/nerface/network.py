@@ -98,27 +98,32 @@ class Field(nn.Module):
     ) -> tuple[Float[Tensor, "N W"], Float[Tensor, " N"]]:
         """Features and raw densities. What all points hear alike of the condition is multiplied
         once for a layer and added to its bias, not anew for each."""
-        place = self.places(points)
+        given = [self.places(points)]
         if self.ground is not None:
-            place = torch.cat([place, self.ground((points / self.shape.half + 1) / 2)], -1)
-        wide, cut = place.shape[-1], place.shape[-1] + condition.shape[-1]
+            given.append(self.ground((points / self.shape.half + 1) / 2))
+        wide = sum(x.shape[-1] for x in given)
+        cut = wide + condition.shape[-1]
         weights, biases = _parts(list(self.layers_xyz))
         count = 0 if self.heard is None else len(self.heard)
-        apart = [weights[layer][:, wide : wide + count] for layer in (0, 3)]
-        said = [weights[layer][:, wide + count : cut] @ condition[count:] for layer in (0, 3)]
-        weights[0] = weights[0][:, :wide]
-        weights[3] = torch.cat([weights[3][:, :wide], weights[3][:, cut:]], -1)
+        entering = [(weights[layer], biases[layer]) for layer in (0, 3)]
+        said = [w[:, wide + count : cut] @ condition[count:] for w, _ in entering]
+        columns = [[w[:, :wide]] for w, _ in entering]
         if self.shape.face is None:
-            biases[0], biases[3] = biases[0] + said[0], biases[3] + said[1]
+            for layer, (_, bias), more in zip((0, 3), entering, said):
+                biases[layer] = bias + more
         else:  # one more input, by which what is said is multiplied
-            place = torch.cat([self._heard(points, self.shape.face), place], -1)
-            weights[0] = torch.cat([said[0][:, None], weights[0]], -1)
-            weights[3] = torch.cat([said[1][:, None], weights[3]], -1)
-            if self.heard is not None:
-                share = listened(points, self.heard, self.shape.face)
-                place = torch.cat([share * condition[:count], place], -1)
-                weights[0] = torch.cat([apart[0], weights[0]], -1)
-                weights[3] = torch.cat([apart[1], weights[3]], -1)
+            given.append(self._heard(points, self.shape.face))
+            for kept, more in zip(columns, said):
+                kept.append(more[:, None])
+            spoken = condition[:count].nonzero()[:, 0]  # zeros say nothing
+            if self.heard is not None and len(spoken):
+                share = listened(points, self.heard[spoken], self.shape.face)
+                given.append(share * condition[spoken])
+                for kept, (weight, _) in zip(columns, entering):
+                    kept.append(weight[:, wide + spoken])
+        columns[1].append(entering[1][0][:, cut:])
+        weights[0], weights[3] = (torch.cat(x, -1) for x in columns)
+        place = torch.cat(given, -1)
         hidden = F.relu(dense_layers(place, weights[:3], biases[:3]))
         feature = dense_layers(
             torch.cat([place, hidden], -1),
