@@ -31,7 +31,7 @@ from likeness.trackers.torso_mask import enough, torso_at
 from likeness.trackers.torso_modes import torso_modes
 
 _log = logging.getLogger(__name__)
-_POINTS = 6000  # of the shoulders
+_POINTS = 3000  # of the shoulders
 _CALM = 2  # frames to each side; four cost a twentieth of a pixel
 _TORSO_STIFF = np.array([1e2, 1e1, 1e1, 3e2])  # turn, shifts, growth
 _WORTH = {"lips": 0.2, "brows": 0.6, "neck": 0.0, "scalp": 0.5, "ears": 0.6}
