@@ -14,7 +14,7 @@ TURN = 3.0  # per radian of head turn: shading follows it
 SHIFT = 5.0  # per metre of the torso against the head
 _REACH = 0.7  # of the range seen in training: its outermost frames are few and teach little
 _BEND_REACH = 2.5  # of the range of bends seen: they are smooth and go on as they began
-BEND = 0.05  # of a mode counts as one in the code: bends are known, and learned slowly beyond that
+BEND = 0.05  # of a mode counts as one: bends are known, and what is added to them learns slowly
 _SMALL = 0.05  # directions with less spread than this are noise and stay small
 
 
