@@ -134,9 +134,7 @@ def spread(frames: list[int], most: int) -> list[int]:
     return [frames[i] for i in np.linspace(0, len(frames) - 1, most).round().astype(int)]
 
 
-def clothes_of(
-    capture: Capture, track: Track, reference: int, depth: float
-) -> Clothes | None:
+def clothes_of(capture: Capture, track: Track, reference: int, depth: float) -> Clothes | None:
     torso, shown = track.expressions.world_from_torso, torso_at(capture, track, reference)
     if torso is None or shown is None or not enough(shown[0]):
         return None
