@@ -6,6 +6,8 @@ import torch
 
 from likeness.core.camera import far_away, pinhole, project
 from likeness.core.capture import Capture
+from likeness.core.geometry import invert_rigid, transform
+from likeness.rigs.clay import clay
 from likeness.trackers.camera_motion import (
     camera_motion,
     moved_points,
@@ -14,7 +16,12 @@ from likeness.trackers.camera_motion import (
     steadied,
     steadied_points,
 )
-from likeness.trackers.torso import screen_motion, world_from_torso
+from likeness.trackers.torso import (
+    carried_along,
+    screen_motion,
+    shoulder_depth,
+    world_from_torso,
+)
 
 SIZE = 96
 
@@ -97,5 +104,37 @@ def test_shoulder_motion_on_screen_survives_the_way_through_the_world() -> None:
     camera = pinhole(300.0, SIZE, SIZE, torch.eye(4), (50.0, 40.0))
     rest = torch.eye(4)
     rest[:3, 3] = torch.tensor([0.02, 0.01, 1.4])
-    placed = world_from_torso(motion, camera, rest)
-    assert screen_motion(placed, camera, rest) == pytest.approx(motion, abs=1e-5)
+    placed = world_from_torso(motion, camera, rest, 1.5)
+    assert screen_motion(placed, camera, 0, 1.5) == pytest.approx(motion, abs=1e-5)
+
+
+def test_shoulder_motion_can_be_read_against_another_frame_than_it_was_made_with() -> None:
+    motion = np.array([[0.0, 0, 0, 0], [0.1, 0.02, -0.03, 0.04], [-0.05, 0.1, 0.0, -0.06]])
+    camera = pinhole(300.0, SIZE, SIZE, torch.eye(4), (50.0, 40.0))
+    rest = torch.eye(4)
+    rest[:3, 3] = torch.tensor([0.02, 0.01, 1.4])
+    placed = world_from_torso(motion, camera, rest, 1.5)
+    again = screen_motion(placed, camera, 1, 1.5 / (1 + motion[1, 3]))  # it had come nearer
+    assert again[1] == pytest.approx(0, abs=1e-5)
+    points, still = np.array([[10.0, 90.0], [70.0, 60.0]]), np.eye(3)
+    since = carried_along(points, motion[1], SIZE, still)
+    for one, other in zip(motion, again, strict=True):
+        expected = carried_along(points, one, SIZE, still)
+        assert carried_along(since, other, SIZE, still) == pytest.approx(expected, abs=1e-3)
+
+
+def test_shoulders_move_at_their_own_depth() -> None:
+    """A point at that depth, carried by the torso, is seen where the motion on screen has it."""
+    rig, camera = clay(), pinhole(300.0, SIZE, SIZE, torch.eye(4), (48.0, 48.0))
+    rest = torch.diag(torch.tensor([1.0, -1, -1, 1]))
+    rest[2, 3] = 1.0
+    depth = shoulder_depth(rig, rig.rest(), camera, rest)
+    assert 1.03 < depth < 1.12
+    motion = np.array([[0.0, 0, 0, 0], [0.1, 0.02, -0.03, 0.04]])
+    placed = world_from_torso(motion, camera, rest, depth)
+    pixels = np.array([[30.0, 80.0], [70.0, 85.0]])
+    flat = (torch.from_numpy(pixels).float() - 48) / 300
+    there = depth * torch.cat([flat, torch.ones(2, 1)], -1)
+    moved = transform(placed[1] @ invert_rigid(placed[0]), there)
+    expected = carried_along(pixels, motion[1], SIZE, np.eye(3))
+    assert project(camera, moved).numpy() == pytest.approx(expected, abs=1e-3)

@@ -58,7 +58,7 @@ def recorded(rise: np.ndarray) -> tuple[Capture, Track]:
 def test_one_way_of_bending_is_found_and_followed_in_frames_it_was_not_learned_from() -> None:
     rise = 1.5 * np.sin(np.arange(FRAMES) / 3.0)
     capture, track = recorded(rise)
-    found = torso_modes(capture, track, list(range(30)), 0, 4)
+    found = torso_modes(capture, track, list(range(30)), 0, 1.0, 4)
     assert found is not None
     weights, fields = found
     alike = np.corrcoef(weights[30:, 0].numpy(), rise[30:])[0, 1]
@@ -70,7 +70,7 @@ def test_one_way_of_bending_is_found_and_followed_in_frames_it_was_not_learned_f
 
 def test_a_stiff_cloth_has_no_modes() -> None:
     capture, track = recorded(np.zeros(FRAMES))
-    assert torso_modes(capture, track, list(range(30)), 0, 4) is None
+    assert torso_modes(capture, track, list(range(30)), 0, 1.0, 4) is None
 
 
 def test_patterns_are_ordered_from_smooth_to_busy() -> None:

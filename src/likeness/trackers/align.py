@@ -63,7 +63,6 @@ def align(
     """
     pull = pull if isinstance(pull, Pull) else Pull(np.diag(pull), begin)
     now = begin.copy()
-    system, right = np.empty((len(now), len(now))), np.empty(len(now))
     for _ in range(rounds):
         pixels, moves = place(now)
         values, slopes, inside = picture.at(pixels)
@@ -71,7 +70,7 @@ def align(
         if weight.sum() < 20:
             return begin
         gain, offset = light(colours, values, weight)
-        sums(colours, values, slopes, weight, gain, offset, moves, robust, system, right)
+        system, right = sums(colours, values, slopes, weight, gain, offset, moves, robust)
         system += pull.strength + 1e-9 * np.eye(len(now))
         slope = right + pull.strength @ (now - pull.to)
         free = ~(((now <= pull.low) & (slope > 0)) | ((now >= pull.high) & (slope < 0)))

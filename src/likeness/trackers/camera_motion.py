@@ -16,7 +16,7 @@ from likeness.core.track import Maps
 from likeness.trackers.align import Brightness, align, typical
 
 _log = logging.getLogger(__name__)
-_POINTS = 6000
+_POINTS = 3000
 _LOOKS = 40  # frames that the typical background is taken from
 _LEAST = 0.05  # share of the picture that must be background to say anything
 _STILL = 0.12  # pixels at 256 that measured motion may reach without the camera having moved

@@ -167,6 +167,7 @@ def _placed(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pixels of points turned and shifted in the camera and bent by modes; and derivatives."""
     turn = axis_angle_to_matrix(torch.from_numpy(change[:3])).numpy()
-    pixels, moves = np.empty((len(points), 2)), np.empty((len(points), 2, len(change)))
+    pixels = np.empty((len(points), 2))
+    moves = np.empty((len(points), 2, len(change)), np.float32)
     placed(points, modes, turn, change, shift, lens, pixels, moves)
     return pixels, moves

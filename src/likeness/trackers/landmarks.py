@@ -34,7 +34,7 @@ from likeness.trackers.point_model import PointModel, point_model
 from likeness.trackers.regions import OVAL
 from likeness.trackers.solve import Evidence, Priors, Solution, residual_of, solve, start
 from likeness.trackers.steady import steadied, steadied_rotations
-from likeness.trackers.torso import shoulder_motion, world_from_torso
+from likeness.trackers.torso import shoulder_depth, shoulder_motion, world_from_torso
 from likeness.trackers.torso_mask import torso_mask
 
 _log = logging.getLogger(__name__)
@@ -100,12 +100,13 @@ class Landmarks:
         points = found.points[middle, :, :2]
         torso, _ = torso_mask(capture[middle].rgb8, alpha >= 128, points)
         motion = shoulder_motion(capture, torso, middle, found.confidence, swaying)
+        identity = personal.identity(rig, own_directions(model, solution))
+        rest = world_from_head[middle]
+        depth = shoulder_depth(rig, identity, camera, rest)
         expressions = expressions_of(rig, solution, personal, world_from_head, found.confidence)
         expressions = replace(
-            expressions,
-            world_from_torso=world_from_torso(motion, camera, world_from_head[middle]),
+            expressions, world_from_torso=world_from_torso(motion, camera, rest, depth)
         )
-        identity = personal.identity(rig, own_directions(model, solution))
         report = check_capture(capture, found, world_from_head, expressions, solution, splits)
         report["focal"] = told
         return Track(

@@ -26,12 +26,12 @@ from likeness.trackers.head_alignment import LOOKS, refined, within_matte
 from likeness.trackers.head_points import HeadPoints
 from likeness.trackers.landmarks import Landmarks, rest_frame
 from likeness.trackers.steady import steadied, steadied_rotations
-from likeness.trackers.torso import on_screen, screen_motion, world_from_torso
+from likeness.trackers.torso import on_screen, screen_motion, shoulder_depth, world_from_torso
 from likeness.trackers.torso_mask import enough, torso_at
 from likeness.trackers.torso_modes import torso_modes
 
 _log = logging.getLogger(__name__)
-_POINTS = 6000  # of the shoulders
+_POINTS = 3000  # of the shoulders
 _CALM = 2  # frames to each side; four cost a twentieth of a pixel
 _TORSO_STIFF = np.array([1e2, 1e1, 1e1, 3e2])  # turn, shifts, growth
 _WORTH = {"lips": 0.2, "brows": 0.6, "neck": 0.0, "scalp": 0.5, "ears": 0.6}
@@ -49,7 +49,7 @@ class Photometric:
     """Personal modes: motions of this person that no named shape can say."""
     smooth: float = 1.0
     """How strongly neighbouring frames hold together; 0 lets each stand alone."""
-    bends: int = 12
+    bends: int = 24
     """Modes in which clothes bend beyond the shoulders' rigid motion."""
     rounds: int = 2
     """How often colours are learned and poses corrected in turn."""
@@ -83,9 +83,11 @@ class Photometric:
         report["photometric shift, pixels"] = round(moved, 3)
         if self.smooth > 0 and capture.fps:
             track = calm(track)
-        track = shoulders(capture, track, train)
         reference = rest_frame(track.expressions.world_from_head, train)
-        bent = torso_modes(capture, track, train, reference, self.bends)
+        camera, rest = take(track.cameras, reference), track.expressions.world_from_head[reference]
+        depth = shoulder_depth(rig, track.identity, camera, rest)
+        track = shoulders(capture, track, train, reference, depth)
+        bent = torso_modes(capture, track, train, reference, depth, self.bends)
         if bent is not None:
             expressions = replace(track.expressions, torso=bent[0])
             track = replace(track, expressions=expressions, bends=bent[1])
@@ -102,10 +104,11 @@ def calm(track: Track) -> Track:
     return replace(track, expressions=replace(track.expressions, world_from_head=calmed))
 
 
-def shoulders(capture: Capture, track: Track, train: list[int]) -> Track:
+def shoulders(
+    capture: Capture, track: Track, train: list[int], reference: int, depth: float
+) -> Track:
     """The torso's motion again, against the typical picture of the shoulders."""
     torso = track.expressions.world_from_torso
-    reference = rest_frame(track.expressions.world_from_head, train)
     shown = torso_at(capture, track, reference)
     if torso is None or shown is None or not enough(shown[0]):
         return track
@@ -114,7 +117,7 @@ def shoulders(capture: Capture, track: Track, train: list[int]) -> Track:
     step = max(1, len(rows) // _POINTS)
     points = np.stack([columns[::step], rows[::step]], -1) + 0.5
     camera, rest = take(track.cameras, reference), track.expressions.world_from_head[reference]
-    motion = screen_motion(torso, camera, rest)
+    motion = screen_motion(torso, camera, reference, depth)
     swaying = far_away(track.cameras, camera).double().numpy()
     scale = size / 256
     for _ in range(2):
@@ -134,5 +137,5 @@ def shoulders(capture: Capture, track: Track, train: list[int]) -> Track:
                 found = align(picture, colours, worth, found, place, _TORSO_STIFF, 4)
             if np.abs(found - motion[index]).max() < 0.05:
                 motion[index] = found
-    placed = world_from_torso(motion, camera, rest)
+    placed = world_from_torso(motion, camera, rest, depth)
     return replace(track, expressions=replace(track.expressions, world_from_torso=placed))

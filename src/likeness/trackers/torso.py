@@ -8,12 +8,15 @@ from torch import Tensor
 
 from likeness.core.camera import Camera
 from likeness.core.capture import Capture
-from likeness.core.geometry import axis_angle_to_matrix, invert_rigid, rigid
+from likeness.core.geometry import axis_angle_to_matrix, invert_rigid, rigid, transform
 from likeness.core.progress import counted
+from likeness.core.rig import Identity, Rig
 from likeness.trackers.camera_motion import steadied
 from likeness.trackers.torso_mask import Mask, enough
 
 _SIZE = 192  # pixels along a side that alignment works on
+_NECK_ENDS = 0.05  # of a rig's vertices lie lower
+_CHEST = 0.02  # metres before the middle of where the neck ends
 
 
 def shoulder_motion(
@@ -84,16 +87,28 @@ def _steadied(motion: np.ndarray) -> np.ndarray:
     return 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:]
 
 
+def shoulder_depth(
+    rig: Rig, identity: Identity, camera: Camera, world_from_head: Float[Tensor, "4 4"]
+) -> float:
+    """Metres along the view to where most of the clothes are: a little before the middle of where
+    the neck ends."""
+    resting = rig.pose(identity, rig.neutral()).vertices
+    ends = resting[resting[:, 1] <= resting[:, 1].quantile(_NECK_ENDS)].mean(0)
+    return float(transform(camera.camera_from_world @ world_from_head, ends[None])[0, 2]) - _CHEST
+
+
 def world_from_torso(
-    motion: Float[np.ndarray, "T 4"], camera: Camera, reference: Float[Tensor, "4 4"]
+    motion: Float[np.ndarray, "T 4"],
+    camera: Camera,
+    reference: Float[Tensor, "4 4"],
+    depth: float,
 ) -> Float[Tensor, "T 4 4"]:
     """The torso's rigid motion: at the reference it is where the head's frame is.
 
-    Screen motion is taken as happening at the depth of the reference head, in planes that face
-    the camera; growth is coming nearer.
+    Screen motion is taken as happening at one depth, in planes that face the camera; growth is
+    coming nearer.
     """
     pose = camera.camera_from_world
-    depth = (pose @ reference)[2, 3]
     focal = camera.intrinsics[0, 0]
     pivot = lower_edge(camera) * depth / focal
     moves = torch.from_numpy(motion).to(pose)
@@ -108,12 +123,12 @@ def world_from_torso(
 
 
 def screen_motion(
-    torso: Float[Tensor, "T 4 4"], camera: Camera, reference: Float[Tensor, "4 4"]
+    torso: Float[Tensor, "T 4 4"], camera: Camera, reference: int, depth: float
 ) -> Float[np.ndarray, "T 4"]:
-    """The motion on screen that `world_from_torso` was made from, read back."""
+    """The motion on screen since a reference frame that `world_from_torso` was made from, read
+    back; the reference may be another than it was made with."""
     pose = camera.camera_from_world
-    moves = pose @ torso @ invert_rigid(reference) @ invert_rigid(pose)
-    depth = (pose @ reference)[2, 3]
+    moves = pose @ torso @ invert_rigid(torso[reference]) @ invert_rigid(pose)
     focal = camera.intrinsics[0, 0]
     pivot = lower_edge(camera) * depth / focal
     goal = (moves[:, :3, :3] @ pivot) + moves[:, :3, 3]

@@ -30,11 +30,11 @@ _log = logging.getLogger(__name__)
 _POINTS = 3000
 _LOOKS = 48  # training frames that colours are learned from
 _FIELDS = 150  # training frames that fields are learned from
-_SPACING = 1 / 7  # of the picture's width, between the nodes of a field
-_SMOOTHEST = 20  # smooth patterns of displacement a field is made of
-_STIFF = 0.3  # how unwilling a field is to bend
-_HOLD = 0.02  # pull of a frame's weights to what training frames do on average
-_LEAST_MOVE = 0.04  # pixels at 256 that a mode must move the clothes by to count
+_SPACING = 1 / 12  # of the picture's width, between the nodes of a field
+_SMOOTHEST = 60  # smooth patterns of displacement a field is made of
+_STIFF = 0.1  # how unwilling a field is to bend
+_HOLD = 0.005  # pull of a frame's weights to what training frames do on average
+_LEAST_MOVE = 0.02  # pixels at 256 that a mode must move the clothes by to count
 _FARTHEST = 8.0  # standard deviations: modes are smooth, and later frames may go on a long way
 _GRID = 24  # places along a side of the picture at which modes are handed on
 
@@ -69,7 +69,7 @@ class Bending:
     def place(self, index: int) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
         """Where weights put the points in a frame; and derivatives."""
         c = self.clothes
-        slopes = c.swaying[index][:2, :2] @ self.moves
+        slopes = (c.swaying[index][:2, :2] @ self.moves).astype(np.float32)
 
         def bent(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             moved = self.first + self.moves @ weights
@@ -79,12 +79,12 @@ class Bending:
 
 
 def torso_modes(
-    capture: Capture, track: Track, train: list[int], reference: int, count: int
+    capture: Capture, track: Track, train: list[int], reference: int, depth: float, count: int
 ) -> tuple[Float[Tensor, "T K"], Float[Tensor, "K h w 2"]] | None:
     """Weights of the modes in every frame, in standard deviations over the training frames, and
     what each mode does to the picture (see `Track.bends`); None where clothes cannot be seen or
     bend too little to measure."""
-    clothes = clothes_of(capture, track, reference)
+    clothes = clothes_of(capture, track, reference, depth)
     if clothes is None or count < 1 or len(train) < 20:
         return None
     free = np.eye(2 * clothes.patterns.shape[1])
@@ -96,9 +96,10 @@ def torso_modes(
         colours, worth = colours_of(capture, track, loose, looks, bends)
         for index in counted(shown, "learning how clothes bend"):
             found, place = bends[index], loose.place(index)
+            clear = worth * uncovered(capture, track, index, place(found)[0])
             for blur in blurs:
                 picture = Brightness(capture[index].rgb8, blur * clothes.size / 256)
-                found = align(picture, colours, worth, found, place, np.full(len(free), _STIFF), 4)
+                found = align(picture, colours, clear, found, place, np.full(len(free), _STIFF), 4)
             bends[index] = found
     middle, modes = principal(clothes, bends[shown], count)
     if modes.shape[1] == 0:
@@ -107,9 +108,10 @@ def torso_modes(
     stiff = np.full(modes.shape[1], _HOLD)
     for index in counted(range(len(track)), "measuring how clothes bend"):
         found, place = weights[max(index - 1, 0)] * 0.5, bending.place(index)
+        clear = worth * uncovered(capture, track, index, place(found)[0])
         for blur in (1.6, 0.8):
             picture = Brightness(capture[index].rgb8, blur * clothes.size / 256)
-            found = align(picture, colours, worth, found, place, stiff, 5)
+            found = align(picture, colours, clear, found, place, stiff, 5)
         weights[index] = np.clip(found, -_FARTHEST, _FARTHEST)
     return torch.from_numpy(weights).float(), fields_of(clothes, modes, track.cameras.height)
 
@@ -132,7 +134,7 @@ def spread(frames: list[int], most: int) -> list[int]:
     return [frames[i] for i in np.linspace(0, len(frames) - 1, most).round().astype(int)]
 
 
-def clothes_of(capture: Capture, track: Track, reference: int) -> Clothes | None:
+def clothes_of(capture: Capture, track: Track, reference: int, depth: float) -> Clothes | None:
     torso, shown = track.expressions.world_from_torso, torso_at(capture, track, reference)
     if torso is None or shown is None or not enough(shown[0]):
         return None
@@ -143,7 +145,7 @@ def clothes_of(capture: Capture, track: Track, reference: int) -> Clothes | None
     step = max(1, len(rows) // _POINTS)
     points = np.stack([columns[::step], rows[::step]], -1) + 0.5
     camera = take(track.cameras, reference)
-    motion = screen_motion(torso, camera, track.expressions.world_from_head[reference])
+    motion = screen_motion(torso, camera, reference, depth)
     swaying = far_away(track.cameras, camera).double().numpy()
     ways = Patterns.over(points, size)
     return Clothes(points, ways, ways.at(points), motion, swaying, size)
@@ -195,12 +197,20 @@ def colours_of(
     for index in looks:
         at, _ = loose.place(index)(bends[index])
         value, _, inside = Brightness(capture[index].rgb8, 0.8 * loose.clothes.size / 256).at(at)
-        shown = torso_at(capture, track, index)
-        if shown is not None:  # a face or a hand in front says nothing about clothes
-            inside = inside * (1 - looked_up(shown[1].astype(np.float32), at))
         values.append(value)
-        seen.append(inside)
+        seen.append(inside * uncovered(capture, track, index, at))
     return typical(np.stack(values), np.stack(seen))
+
+
+def uncovered(
+    capture: Capture, track: Track, index: int, pixels: Float[np.ndarray, "N 2"]
+) -> Float[np.ndarray, " N"]:
+    """1 for points with nothing before them: a chin or a hand in front says nothing of clothes."""
+    shown = torso_at(capture, track, index)
+    if shown is None:
+        return np.ones(len(pixels))
+    front = cv2.dilate(shown[1].astype(np.float32), np.ones((3, 3), np.float32))
+    return 1 - looked_up(front, pixels)
 
 
 def principal(

@@ -14,6 +14,7 @@ TURN = 3.0  # per radian of head turn: shading follows it
 SHIFT = 5.0  # per metre of the torso against the head
 _REACH = 0.7  # of the range seen in training: its outermost frames are few and teach little
 _BEND_REACH = 2.5  # of the range of bends seen: they are smooth and go on as they began
+BEND = 0.05  # of a mode counts as one: bends are known, and what is added to them learns slowly
 _SMALL = 0.05  # directions with less spread than this are noise and stay small
 
 
@@ -106,7 +107,7 @@ def learn_code(values: Float[Tensor, "T F"], size: int, bends: int = 0) -> Code:
     kept = min(size, len(spread))
     directions = values.new_zeros(values.shape[1], size + bends)
     directions[: plain.shape[1], :kept] = basis[:kept].T / spread[:kept].clamp(min=_SMALL)
-    directions[plain.shape[1] :, size:] = torch.eye(bends).to(values)
+    directions[plain.shape[1] :, size:] = BEND * torch.eye(bends).to(values)
     seen = centred @ directions
     reach = seen.new_full((size + bends,), _BEND_REACH)
     reach[:size] = _REACH

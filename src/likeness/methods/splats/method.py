@@ -11,20 +11,22 @@ from torch import Generator, Tensor
 from torch.optim import Optimizer
 
 from likeness.core.batching import take
-from likeness.core.camera import Camera, resized
+from likeness.core.camera import Camera, resized, to_camera
 from likeness.core.capture import Capture
 from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
+from likeness.core.geometry import transform
 from likeness.core.regions import REGION
 from likeness.core.track import Track
 from likeness.methods.splats.avatar import SplatAvatar, eye_of
-from likeness.methods.splats.code import RestPose, features, learn_code, torso_in_head
+from likeness.methods.splats.code import BEND, RestPose, features, learn_code, torso_in_head
 from likeness.methods.splats.growth import recycle
 from likeness.methods.splats.held import LARGER, OPAQUE, how_held, keep
 from likeness.methods.splats.lining import FLAT, is_lining
 from likeness.methods.splats.looks import look_at_frames, needed_matte
+from likeness.methods.splats.placed import Placed, at_rest
 from likeness.methods.splats.placement import place
-from likeness.methods.splats.surface import bake
+from likeness.methods.splats.surface import Surface, bake
 from likeness.ops.backdrop import widened
 from likeness.ops.image import l1_dssim
 from likeness.rigs import RIGS
@@ -32,6 +34,7 @@ from likeness.training.adam import Adam
 from likeness.training.frames import clean_backdrop, trainable_frames
 
 _FILL = 0.6  # of the distance to its neighbours, a splat's deviation at the start
+_SURE = 0.002  # how nearly, at the start, faces go with the head and clothes do not
 _CLOSE = 0.3  # logarithm of how much larger splats are while sides are remembered: no holes
 _SIDE_EVERY = 4  # steps between looks from a side
 _HOLD_EVERY = 10  # steps between looks at splats that stray
@@ -131,11 +134,12 @@ class RiggedSplats:
             avatar.log_scale[is_lining(start.offset, start.region), 2] = math.log(FLAT)
             avatar.start_size.copy_(avatar.log_scale)
             avatar.start_colour.copy_(start.colour)
-            avatar.follow.copy_(torch.logit(start.follow.clamp(0.02, 0.98)))
+            avatar.follow.copy_(torch.logit(start.follow, _SURE))
             if track.bends is not None:
-                bent = bends_in_head(track.bends, camera, rest, self.atlas)
+                depth = clothes_depth(start, surface, camera, rest)
+                bent = bends_in_head(track.bends, camera, rest, self.atlas, depth)
                 half = avatar.motion_atlas.shape[1] // 2
-                avatar.motion_atlas[self.code :, half:] = bent.flatten(1)
+                avatar.motion_atlas[self.code :, half:] = bent.flatten(1) / BEND
             avatar.log_scale.add_(_CLOSE)
             avatar.remember_sides(camera, take(chosen, rest.frame))
             avatar.log_scale.sub_(_CLOSE)
@@ -276,16 +280,23 @@ def rest_pose(expressions: Expression) -> RestPose:
     )
 
 
+def clothes_depth(start: Placed, surface: Surface, camera: Camera, rest: RestPose) -> Tensor:
+    """Metres along the view to the middle of the clothes; of everything where there are none."""
+    at = to_camera(camera, transform(rest.world_from_head, at_rest(start, surface)))[:, 2]
+    clothes = start.region == REGION["clothes"]
+    return at[clothes if bool(clothes.any()) else slice(None)].median()
+
+
 def bends_in_head(
-    bends: Float[Tensor, "M h w 2"], camera: Camera, rest: RestPose, size: int
+    bends: Float[Tensor, "M h w 2"], camera: Camera, rest: RestPose, size: int, depth: Tensor
 ) -> Float[Tensor, "M s s 3"]:
     """What modes of the clothes do on screen as motions in the frame of the head at rest, in
-    metres at the head's depth, for the cells of the atlas."""
+    metres at the clothes' depth, for the cells of the atlas."""
     planes = torch.nn.functional.interpolate(
         bends.permute(0, 3, 1, 2), (size, size), mode="bilinear", align_corners=False
     ).permute(0, 2, 3, 1)
     camera_from_head = camera.camera_from_world @ rest.world_from_head
-    metres = planes * camera.width * camera_from_head[2, 3] / camera.intrinsics[0, 0]
+    metres = planes * camera.width * depth / camera.intrinsics[0, 0]
     across = torch.cat([metres, torch.zeros_like(metres[..., :1])], -1)
     return across @ camera_from_head[:3, :3]
 

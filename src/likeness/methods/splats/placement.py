@@ -218,7 +218,7 @@ def on_shoulders(
         at,
         torch.zeros(number, 2),
         torch.full((number,), REGION["clothes"]),
-        torch.full((number,), 0.05),
+        torch.zeros(number),
         (0.7 * spread / number).sqrt().expand(number),
         torch.full((number, 3), 0.5),
         torch.ones(number),
