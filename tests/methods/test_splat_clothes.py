@@ -1,4 +1,4 @@
-"""Clothes of an untrained head move on screen as the track says, and not with the head."""
+"""An untrained head: clothes move on screen as the track says; hair nobody faces lies flat."""
 
 from dataclasses import replace
 
@@ -60,3 +60,14 @@ def test_clothes_stay_where_they_are_when_the_head_alone_moves(untrained):
     )[0, 0]
     assert moved.abs().median() < 0.02 * carried
     assert face.quantile(0.9) > 0.95 * carried
+
+
+def test_hair_that_no_frame_faces_begins_flat(untrained):
+    avatar = untrained[0]
+    hair = avatar.region == REGION["hair"]
+    wide, thick = avatar.log_scale[:, 0].exp(), avatar.log_scale[:, 2].exp()
+    unseen, plain = hair & (avatar.held > 0.9), hair & (avatar.held < 0.1)
+    assert unseen.sum() > 10
+    assert plain.sum() > 10
+    assert (thick < 0.35 * wide)[unseen].all()
+    torch.testing.assert_close(thick[plain], wide[plain], rtol=0.15, atol=0)

@@ -35,6 +35,7 @@ from likeness.training.frames import clean_backdrop, trainable_frames
 
 _FILL = 0.6  # of the distance to its neighbours, a splat's deviation at the start
 _SURE = 0.002  # how nearly, at the start, faces go with the head and clothes do not
+_FLATTER = 1.3  # logarithm of how flat hair is that no look faces: from there it has an outline
 _CLOSE = 0.3  # logarithm of how much larger splats are while sides are remembered: no holes
 _SIDE_EVERY = 4  # steps between looks from a side
 _HOLD_EVERY = 10  # steps between looks at splats that stray
@@ -131,6 +132,8 @@ class RiggedSplats:
             avatar.opacity.fill_(OPAQUE)
             avatar.held.copy_(how_held(start.facing, start.region))
             avatar.log_scale.add_(LARGER * avatar.held[:, None])
+            hair = start.region == REGION["hair"]
+            avatar.log_scale[:, 2] -= _FLATTER * avatar.held * hair
             avatar.log_scale[is_lining(start.offset, start.region), 2] = math.log(FLAT)
             avatar.start_size.copy_(avatar.log_scale)
             avatar.start_colour.copy_(start.colour)
