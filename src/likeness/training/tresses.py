@@ -15,6 +15,7 @@ from likeness.core.track import Track
 
 _FRAMES = 12
 _SHARE = 0.5  # of frames that must show hair at a place
+_DEEP = 0.03  # metres behind where it begins in which its width is looked for, a cell at least
 _WIDE = 2  # cells that hair beside a head must be wide to count
 _BACK = 0.02  # metres behind the head that it reaches
 _BARE = 0.15  # share of an ear's outer vertices that frames show as ear
@@ -61,16 +62,18 @@ def tresses(
     shown, bare = shown.view(kept.shape), ear[len(rows) :] / looked
     x, y, z = places.unbind(-1)
     back = float(rest[rig.regions == REGION["scalp"], 2].amin()) - _BACK
-    deep = torch.full(kept.shape, torch.nan)
+    deep, cell = torch.full(kept.shape, torch.nan), float(z[0, 0, 1] - z[0, 0, 0])
     for side, own in ((x < 0, ears[:, 0] < 0), (x >= 0, ears[:, 0] >= 0)):
         if not bool(own.any()):
             continue
-        across = (shown & side).any(2)  # columns that show hair
+        begins = _BEHIND if float(bare[own].mean()) > _BARE else 1.0
+        front = float(ears[own, 2].quantile(begins))
+        # It is widest where it begins: farther back, the same pixels are of places farther out.
+        widest = (z < front) & (z >= front - max(_DEEP, cell))
+        across = (shown & side & widest).any(2)  # columns that show hair
         hanging = side & (y < ears[own, 1].amax()) & (across.sum(0) >= _WIDE)[None, :, None]
         half = torch.where(across, x[..., 0].abs(), 0).amax(0)[None, :, None]
         half = half.clamp(min=1e-3).expand(kept.shape)[hanging]
-        begins = _BEHIND if float(bare[own].mean()) > _BARE else 1.0
-        front = float(ears[own, 2].quantile(begins))
         behind = front - z[hanging]
         away = torch.hypot(x[hanging] / half, behind.clamp(min=0) / max(front - back, 1e-3))
         deep[hanging] = torch.minimum(behind, (1 - away) * half)
