@@ -13,7 +13,7 @@ from likeness.core.expression import Expression
 from likeness.core.regions import REGION
 from likeness.core.rig import Identity
 from likeness.core.track import Track
-from likeness.trackers.torso_modes import Patterns, torso_modes
+from likeness.trackers.torso_modes import Patterns, torso_modes, uncovered
 
 SIZE, FRAMES = 96, 40
 
@@ -77,3 +77,14 @@ def test_patterns_are_ordered_from_smooth_to_busy() -> None:
     points = np.random.default_rng(0).uniform(0, SIZE, (500, 2))
     strength = np.square(Patterns.over(points, SIZE).at(points)).mean(0)
     assert strength[0] > strength[5] > strength[-1] > 0
+
+
+def test_what_lies_before_the_cloth_covers_it_and_a_pixel_around() -> None:
+    capture, track = recorded(np.zeros(FRAMES))
+    cloth = track.maps
+    assert isinstance(cloth, Cloth)
+    labels = cloth.regions(0)
+    labels[50:60, 30:50] = REGION["skin"]
+    cloth.regions = lambda index: labels  # type: ignore[method-assign]
+    points = np.array([[40.5, 55.5], [29.5, 55.5], [27.5, 55.5], [40.5, 80.5]])
+    assert uncovered(capture, track, 0, points).tolist() == [0, 0, 1, 1]

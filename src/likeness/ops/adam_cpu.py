@@ -21,6 +21,20 @@ _FAST = {"contract", "nsz", "arcp"}
 f32 = np.float32
 
 
+@njit(error_model="numpy", fastmath=_FAST)
+def _run(parameter, gradient, mean, square, size, root, b1, b2, eps, rests):
+    for i in range(parameter.shape[0]):
+        g = gradient[i]
+        g = g if abs(g) < f32(3e38) else f32(0)  # NaN compares false
+        m = b1 * mean[i] + (f32(1) - b1) * g
+        v = b2 * square[i] + (f32(1) - b2) * g * g
+        change = size * m / (np.sqrt(v) * root + eps)
+        still = rests and g == f32(0)
+        mean[i] = mean[i] if still else m
+        square[i] = square[i] if still else v
+        parameter[i] -= f32(0) if still else change
+
+
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _step(parameter, gradient, mean, square, size, root, b1, b2, eps, rests):
     """Runs where gradient, mean and square are zero stay as they are: much of a table is of what
@@ -47,16 +61,10 @@ def _step(parameter, gradient, mean, square, size, root, b1, b2, eps, rests):
                 store(mean, i, which(length, least, m_new, m))
                 store(square, i, which(length, least, v_new, v))
                 store(parameter, i, load(parameter, i) - where_least(length, least, change))
-            for i in range(whole, last):
-                g = gradient[i]
-                g = g if abs(g) < f32(3e38) else f32(0)  # NaN compares false
-                m = b1 * mean[i] + (f32(1) - b1) * g
-                v = b2 * square[i] + (f32(1) - b2) * g * g
-                change = size * m / (np.sqrt(v) * root + eps)
-                still = rests and g == f32(0)
-                mean[i] = mean[i] if still else m
-                square[i] = square[i] if still else v
-                parameter[i] -= f32(0) if still else change
+            _run(
+                parameter[whole:last], gradient[whole:last], mean[whole:last], square[whole:last],
+                size, root, b1, b2, eps, rests,
+            )  # fmt: skip
 
 
 @njit(error_model="numpy", fastmath=_FAST)
@@ -98,20 +106,6 @@ def _numbers(
     root = 1 / math.sqrt(1 - betas[1] ** step)
     numbers = (rate / (1 - betas[0] ** step), root, *betas, eps)
     return tuple(np.float32(x) for x in numbers)
-
-
-@njit(error_model="numpy", fastmath=_FAST)
-def _run(parameter, gradient, mean, square, size, root, b1, b2, eps, rests):
-    for i in range(parameter.shape[0]):
-        g = gradient[i]
-        g = g if abs(g) < f32(3e38) else f32(0)
-        m = b1 * mean[i] + (f32(1) - b1) * g
-        v = b2 * square[i] + (f32(1) - b2) * g * g
-        change = size * m / (np.sqrt(v) * root + eps)
-        still = rests and g == f32(0)
-        mean[i] = mean[i] if still else m
-        square[i] = square[i] if still else v
-        parameter[i] -= f32(0) if still else change
 
 
 @njit(error_model="numpy", fastmath=_FAST)
