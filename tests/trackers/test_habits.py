@@ -11,10 +11,10 @@ from likeness.rigs.clay.shapes import ARKIT
 from likeness.rigs.toy import toy
 from likeness.trackers import TRACKERS
 from likeness.trackers.habits import layout_mark, learned_with, with_habits
-from likeness.trackers.landmarks import as_one_witness, default_priors
 from likeness.trackers.plausible import usual_pull
 from likeness.trackers.point_model import point_model
 from likeness.trackers.solve import Evidence, Solution, residual_of, solve, start
+from likeness.trackers.witnesses import as_one_witness, default_priors
 
 FOCAL = 500.0
 
