@@ -35,20 +35,19 @@ from likeness.ops.lanes import (
 from likeness.ops.portray import Changes, _portray
 from likeness.ops.ride import AWAY, Riders
 from likeness.ops.splats import DILATION, NEAR, WIDE
-from likeness.ops.splats_cpu import (
+from likeness.ops.splats_draw_cpu import draw_tile, new_tile
+from likeness.ops.splats_pack_cpu import (
+    LINE,
     TILE,
     box_of,
     count_tiles,
-    draw_tile,
     nearest_first,
-    new_tile,
     sizes_of,
 )
 from likeness.ops.twins import match_threads, threads
 
 _FAST = {"contract", "nsz", "arcp"}
 _BLOCK = 256  # splats that a worker takes together
-_LINE = 16  # numbers of a packed splat: see `splats_cpu`
 _ROWS = 16 + 3  # numbers of a splat on their way: a line, then depth and reach down and its share
 _DEPTH, _HIGH, _FINE = 16, 17, 18
 _EDGES = 9  # coordinates of a triangle, then 16 of what its atlas adds
@@ -320,7 +319,7 @@ def _stage(
                     if box_of(x, y, rx, ry, width, height, reach, to) == 0:
                         continue
                     keys[to] = f32(depth).view(np.uint32)
-                    for k in range(_LINE):
+                    for k in range(LINE):
                         packed[to, k] = out[k * LANES + lane]
                     to += 1
             kept[block] = to - begin
@@ -444,7 +443,7 @@ def portray(
         tables.append(table)
     blocks = -(-count // _BLOCK)
     room = blocks * _BLOCK
-    packed = _scratch.take("packed", np.float32, room, _LINE)
+    packed = _scratch.take("packed", np.float32, room, LINE)
     reach = _scratch.take("reach", np.int16, room, 4)
     keys, more_keys = (_scratch.take(n, np.uint32, room) for n in ("keys", "more keys"))
     places, more = (_scratch.take(n, np.int32, room) for n in ("places", "more places"))
