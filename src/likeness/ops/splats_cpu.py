@@ -10,7 +10,7 @@ from likeness.ops import splats_project_cpu
 from likeness.ops.lanes import FACTORS, TERMS
 from likeness.ops.splats import DILATION, NEAR, WIDE
 from likeness.ops.splats_draw_cpu import CHANNELS, SUMS, backward, forward, gather
-from likeness.ops.splats_pack_cpu import LINE, TILE, count_tiles, deal, in_order, pack
+from likeness.ops.splats_pack_cpu import BLOCK, LINE, TILE, deal, in_order, pack, starts_of
 from likeness.ops.twins import match_threads
 
 
@@ -20,52 +20,46 @@ class _Rasterise(torch.autograd.Function):
     @staticmethod
     def forward(ctx, xy, depth, conic, features, opacity, width, height):
         given = [x.detach().contiguous() for x in (xy, depth, conic, features, opacity)]
-        columns, rows = -(-width // TILE), -(-height // TILE)
-        xy_, depth_, conic_, features_, opacity_ = (x.numpy() for x in given)
-        count = depth_.shape[0]
-        packed = torch.empty(count, LINE).numpy()
-        reach, slot = np.empty((count, 4), np.int16), np.zeros(count + 1, np.int64)
+        columns, rows, count = -(-width // TILE), -(-height // TILE), depth.shape[0]
+        blocks, strips = -(-count // BLOCK), max(1, min(rows, nb.get_num_threads()))
+        room = blocks * BLOCK
+        packed = torch.empty(room * LINE).numpy()
+        reach, keys = np.empty((room, 2), np.int32), np.empty(room, np.uint32)
+        origin, slot = np.empty(room, np.int32), np.zeros(room + 1, np.int64)
+        grid, kept = np.zeros((strips, (rows + 1) * (columns + 1)), np.int32), np.empty(blocks, int)
         pack(
-            xy_, depth_, conic_, features_, opacity_, width, height, FACTORS, TERMS, packed, reach,
-            slot[1:],
+            *(x.numpy() for x in given), width, height, FACTORS, TERMS, packed, reach, keys, origin,
+            slot[1:], grid, kept,
         )  # fmt: skip
-        order = in_order(depth_, slot[1:])
+        order = in_order(
+            kept, keys, *(np.empty(room, kind) for kind in (np.int32, np.uint32, np.int32))
+        )
         np.cumsum(slot, out=slot)
-        strips = min(rows, nb.get_num_threads())
-        starts = np.zeros(rows * columns + 1, np.int64)
-        count_tiles(reach, order, columns, rows, strips, starts[1:])
-        np.cumsum(starts, out=starts)
+        starts = np.empty(rows * columns + 1, np.int64)
+        starts_of(grid, columns, rows, starts)
         lists, slots = np.empty(slot[-1], np.int32), np.empty(slot[-1], np.int64)
-        deal(reach, slot, order, columns, rows, strips, starts[:-1].copy(), lists, slots)
+        deal(reach, order, columns, rows, strips, starts[:-1].copy(), lists, slot, slots)
         picture, alpha = xy.new_empty(CHANNELS, height, width), xy.new_empty(height, width)
-        workers = max(1, min(64, rows * columns))
-        forward(
-            packed, starts, lists, width, height, picture.numpy(), alpha.numpy(), FACTORS, workers
-        )  # fmt: skip
+        forward(packed, starts, lists, picture.numpy(), alpha.numpy(), FACTORS, strips)
         ctx.save_for_backward(picture, alpha)
-        ctx.state = (packed, starts, lists, slots, slot, workers)
-        ctx.shape = (features.shape[0], width, height)
+        ctx.state = (packed, starts, lists, slots, slot, kept, origin, strips)
+        ctx.count = count
         return picture.permute(1, 2, 0), alpha
 
     @staticmethod
     def backward(ctx, d_picture, d_alpha):  # type: ignore[override]
         picture, alpha = ctx.saved_tensors
-        packed, starts, lists, slots, slot, workers = ctx.state
-        count, width, height = ctx.shape
+        packed, starts, lists, slots, slot, kept, origin, strips = ctx.state
         d_picture, d_alpha = d_picture.permute(2, 0, 1).contiguous(), d_alpha.contiguous()
         part = d_picture.new_zeros(lists.shape[0], SUMS).numpy()
         match_threads()
-        backward(
-            packed, starts, lists, slots, width, height, picture.numpy(), alpha.numpy(),
-            d_picture.numpy(), d_alpha.numpy(), part.reshape(-1), FACTORS, workers,
-        )  # fmt: skip
-        new = d_picture.new_zeros
+        pictures = (x.numpy() for x in (picture, alpha, d_picture, d_alpha))
+        backward(packed, starts, lists, slots, *pictures, part.reshape(-1), FACTORS, strips)
+        new, count = d_picture.new_zeros, ctx.count
         d_xy, d_conic = new(count, 2), new(count, 3)
         d_features, d_opacity = new(count, CHANNELS), new(count)
-        gather(
-            packed, slot, part, d_xy.numpy(), d_conic.numpy(),
-            d_features.numpy(), d_opacity.numpy(),
-        )  # fmt: skip
+        gradients = (x.numpy() for x in (d_xy, d_conic, d_features, d_opacity))
+        gather(packed, kept, BLOCK, origin, slot, part, *gradients)
         return d_xy, None, d_conic, d_features, d_opacity, None, None
 
 

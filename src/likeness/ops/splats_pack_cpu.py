@@ -1,8 +1,10 @@
 """Splats on screen, packed and dealt to the tiles they touch, nearest first.
 
-A splat's numbers lie in one line of memory, in the order splats were given; only their places are
-sorted by depth (radix sort of the bits) and dealt to tiles by a counting sort, so that every tile's
-list is in order.
+What is drawn of a block of splats leaves a line of 16 numbers each, one after another, in the order
+splats were given: x, y, what `splats_draw_cpu` needs to find rows (peak, tilt, tall, wide, reach
+sideways), binary logarithm of opacity; curvatures of the exponent, by what ratios of rows fall,
+three features, opacity. Only the places of lines are sorted by depth (radix sort of the bits) and
+dealt to tiles by a counting sort, so that every tile's list is in order.
 """
 
 import numba as nb
@@ -11,111 +13,154 @@ import numpy as np
 from likeness.ops.jit import njit
 from likeness.ops.lanes import (
     LANES,
+    down,
+    finite,
     higher,
     load,
     logarithm_of_two,
+    lower,
     power_of_two,
     root,
+    steps,
     store,
+    store_turned,
+    up,
+    where_least,
 )
 
 TILE = 16
-HEAD = 12
-"""Numbers of a packed splat before its features."""
-FALL = 15
-"""Where a packed splat keeps what its ratio of rows is multiplied by from row to row."""
 LINE = 16
-"""Numbers that come from memory together; a splat begins a line."""
-_FAST = {"contract", "nsz", "arcp", "nnan", "ninf"}
-_SIZES = 8  # of a packed splat, what follows from the others, and the reach up and down
+BLOCK = 256
+"""Splats that a worker packs together; lines of a block begin at the block's first place."""
+X, Y, PEAK, TILT, TALL, WIDE, REACH, FAINT, ACROSS, LEAN, DOWN, FALL, RED, GREEN, BLUE, OPACITY = (
+    range(LINE)
+)
+"""Where each number of a line is."""
+FINE, COLUMNS, ROWS, TILES, DEPTH = (k * LANES for k in range(5))
+"""Where a sheet of eight splats says whether they are drawn, which tiles, how many, how far."""
+SHEET = 5 * LANES
+_BITS = 12
+_MANY = 1 << _BITS  # tiles in a row at most: first and last are written as one number
 _DIGIT = 12  # bits of depth that are sorted at once
-_LOG2E = np.float32(1.4426950408889634)
-_LN2, _LN255 = np.float32(0.6931471805599453), np.float32(5.541263545158426)
+_FAST = {"contract", "nsz", "arcp", "nnan", "ninf"}
 f32 = np.float32
-
-
-@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
-def pack(xy, depth, conic, features, opacity, width, height, factors, terms, packed, reach, tiles):
-    """A line of numbers for each splat, with what `_spans` needs, and the box of tiles of each,
-    first and last column and row; empty where it is not drawn. `tiles` is how many those are."""
-    count = depth.shape[0]
-    for group in nb.prange((count + LANES - 1) // LANES):
-        first = group * LANES
-        own = min(LANES, count - first)
-        b = np.zeros((6 + _SIZES) * LANES, np.float32)
-        for i in range(own):
-            j = first + i
-            b[i], b[LANES + i], b[5 * LANES + i] = xy[j, 0], xy[j, 1], opacity[j]
-            for k in range(3):
-                b[(2 + k) * LANES + i] = conic[j, k]
-        ca, cb, cc = load(b, 2 * LANES), load(b, 3 * LANES), load(b, 4 * LANES)
-        sizes_of(ca, cb, cc, ca * cc - cb * cb, load(b, 5 * LANES), factors, terms, b, 6 * LANES)
-        for i in range(own):
-            j = first + i
-            reach[j, 0], reach[j, 1], reach[j, 2], reach[j, 3], tiles[j] = 0, -1, 0, -1, 0
-            f0, f1, f2 = features[j, 0], features[j, 1], features[j, 2]
-            if not (depth[j] > f32(0) and opacity[j] >= f32(1 / 255) and np.isfinite(f0 + f1 + f2)):
-                continue
-            for k in range(6 + _SIZES - 1):
-                packed[j, k] = b[k * LANES + i]
-            packed[j, HEAD], packed[j, HEAD + 1], packed[j, HEAD + 2] = f0, f1, f2
-            packed[j, FALL] = b[12 * LANES + i]
-            rx, ry = b[10 * LANES + i], b[13 * LANES + i]
-            tiles[j] = box_of(xy[j, 0], xy[j, 1], rx, ry, width, height, reach, j)
+_LOG2E = f32(1.4426950408889634)
+_LN2, _LN255 = f32(0.6931471805599453), f32(5.541263545158426)
 
 
 @njit(error_model="numpy", fastmath=_FAST)
-def sizes_of(ca, cb, cc, determinant, opacity, factors, terms, out, at):
-    """For eight splats, from `at` on in `out`: what `_spans` needs (peak, tilt, tall, wide, reach
-    sideways), logarithm of opacity, by how much ratios of rows fall, and the reach up and down."""
+def write_lines(
+    x, y, ca, cb, cc, determinant, opacity, red, green, blue, factors, terms, width, height, lines,
+    sheet,
+):  # fmt: skip
+    """Eight splats with their conics, as lines, and in a `sheet` the tiles of each whose pixel
+    centres are within its reach."""
     # A hundredth more than where alpha falls below 1/255, so that rounding here never drops a pixel
     # that the test of alpha would keep.
     faint = logarithm_of_two(higher(opacity, f32(1e-9)), terms)
     level = f32(2.01) * (faint * _LN2 + _LN255) + f32(0.01)
     room, inverse, flat = higher(level, f32(0)), f32(1) / determinant, f32(1) / cc
     wide, tall = root(room * cc * inverse), root(room * ca * inverse)
-    store(out, at, tall * cb / ca)
-    store(out, at + LANES, cb * flat)
-    store(out, at + 2 * LANES, level * flat)
-    store(out, at + 3 * LANES, determinant * flat * flat)
-    store(out, at + 4 * LANES, wide)
-    store(out, at + 5 * LANES, faint)
-    falls = power_of_two(higher(cc * (f32(0) - _LOG2E), f32(-120)), factors)
-    store(out, at + 6 * LANES, falls)
-    store(out, at + 7 * LANES, tall)
+    store_turned(
+        lines, 0, x, y, tall * cb / ca, cb * flat, level * flat, determinant * flat * flat, wide,
+        faint,
+    )  # fmt: skip
+    store_turned(
+        lines, LANES, ca * (f32(-0.5) * _LOG2E), cb * _LOG2E, cc * (f32(0.5) * _LOG2E),
+        power_of_two(higher(cc * (f32(-4) * _LOG2E), f32(-120)), factors), red, green, blue,
+        opacity,
+    )  # fmt: skip
+    none, half, share = steps(f32(0)) * f32(0), f32(0.5), f32(1 / TILE)
+    first = higher(up(higher(x - wide, f32(-1)) - half), f32(0))
+    last = lower(down(lower(x + wide, f32(width + 1)) - half), f32(width - 1))
+    top = higher(up(higher(y - tall, f32(-1)) - half), f32(0))
+    bottom = lower(down(lower(y + tall, f32(height + 1)) - half), f32(height - 1))
+    some = where_least(last, first, where_least(bottom, top, none + f32(1)))
+    first, last = down(first * share), down(last * share)
+    top, bottom = down(top * share), down(bottom * share)
+    store(sheet, COLUMNS, first + last * f32(_MANY))
+    store(sheet, ROWS, top + bottom * f32(_MANY))
+    store(sheet, TILES, some * (last - first + f32(1)) * (bottom - top + f32(1)))
 
 
 @njit(error_model="numpy")
-def box_of(x, y, rx, ry, width, height, reach, j):
-    """Writes the tiles whose pixel centres are within (rx, ry) of a place; says how many."""
-    if not (np.isfinite(x + y) and np.isfinite(rx + ry)):
-        return 0
-    first = max(0, int(np.ceil(max(x - rx, f32(-1)) - f32(0.5))))
-    last = min(width - 1, int(np.floor(min(x + rx, f32(width + 1)) - f32(0.5))))
-    top = max(0, int(np.ceil(max(y - ry, f32(-1)) - f32(0.5))))
-    bottom = min(height - 1, int(np.floor(min(y + ry, f32(height + 1)) - f32(0.5))))
-    if first > last or top > bottom:
-        return 0
-    reach[j, 0], reach[j, 1] = first // TILE, last // TILE
-    reach[j, 2], reach[j, 3] = top // TILE, bottom // TILE
-    return (reach[j, 1] - reach[j, 0] + 1) * (reach[j, 3] - reach[j, 2] + 1)
+def keep(lines, sheet, skip, given, to, packed, reach, keys, origin, tiles, grid, across):
+    """Appends those of eight splats that are drawn, from `skip` on, to what is packed up to `to`;
+    returns up to where it is then. `given` is the number of the first. `grid` gains a splat at the
+    first tile of each and loses it beyond the last, so that its sums over rows and columns count
+    the splats of each tile."""
+    for lane in range(skip, LANES):
+        one, other = load(lines, LINE * lane), load(lines, LINE * lane + LANES)
+        if finite(one, other) == 0 or sheet[FINE + lane] < f32(1 / 255):
+            continue
+        number = np.int32(sheet[TILES + lane])
+        if number == 0:
+            continue
+        store(packed, LINE * to, one)
+        store(packed, LINE * to + LANES, other)
+        columns, rows = np.int64(sheet[COLUMNS + lane]), np.int64(sheet[ROWS + lane])
+        reach[to, 0], reach[to, 1] = columns, rows
+        keys[to] = f32(sheet[DEPTH + lane]).view(np.uint32)
+        origin[to], tiles[to] = given + lane, number
+        first, last = columns & (_MANY - 1), (columns >> _BITS) + 1
+        top, bottom = (rows & (_MANY - 1)) * across, ((rows >> _BITS) + 1) * across
+        grid[top + first] += 1
+        grid[top + last] -= 1
+        grid[bottom + first] -= 1
+        grid[bottom + last] += 1
+        to += 1
+    return to
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "nsz", "arcp"})
+def pack(
+    xy, depth, conic, features, opacity, width, height, factors, terms, packed, reach, keys,
+    origin, tiles, grid, kept,
+):  # fmt: skip
+    """Splats on screen, as they come, into lines; `kept` is how many each block has. A row of
+    `grid` for each worker."""
+    count, workers, across = depth.shape[0], grid.shape[0], (width + TILE - 1) // TILE + 1
+    for worker in nb.prange(workers):
+        b, lines = np.zeros(10 * LANES, np.float32), np.empty(LINE * LANES, np.float32)
+        sheet = np.empty(SHEET, np.float32)
+        for block in range(worker, kept.shape[0], workers):
+            to = block * BLOCK
+            for first in range(block * BLOCK, min(count, (block + 1) * BLOCK), LANES):
+                sheet[FINE : FINE + LANES] = f32(0)
+                for i in range(min(LANES, count - first)):
+                    j = first + i
+                    b[i], b[LANES + i], b[5 * LANES + i] = xy[j, 0], xy[j, 1], opacity[j]
+                    for k in range(3):
+                        b[(2 + k) * LANES + i] = conic[j, k]
+                        b[(6 + k) * LANES + i] = features[j, k]
+                    sheet[DEPTH + i] = depth[j]
+                    sheet[FINE + i] = opacity[j] if depth[j] > f32(0) else f32(0)
+                ca, cb, cc = load(b, 2 * LANES), load(b, 3 * LANES), load(b, 4 * LANES)
+                write_lines(
+                    load(b, 0), load(b, LANES), ca, cb, cc, ca * cc - cb * cb, load(b, 5 * LANES),
+                    load(b, 6 * LANES), load(b, 7 * LANES), load(b, 8 * LANES), factors, terms,
+                    width, height, lines, sheet,
+                )  # fmt: skip
+                to = keep(
+                    lines, sheet, 0, first, to, packed, reach, keys, origin, tiles, grid[worker],
+                    across,
+                )  # fmt: skip
+            kept[block] = to - block * BLOCK
 
 
 @njit(cache=True, error_model="numpy")
-def in_order(depth, tiles):
-    """Splats that are drawn, nearest first."""
-    count, kept = depth.shape[0], 0
-    keys, order = np.empty(count, np.uint32), np.empty(count, np.int32)
-    for i in range(count):
-        if tiles[i] > 0:
-            order[kept], keys[kept] = i, np.float32(depth[i]).view(np.uint32)
-            kept += 1
-    keys, order = keys[:kept], order[:kept]
-    return nearest_first(keys, order, np.empty_like(keys), np.empty_like(order))
+def in_order(kept, keys, order, other_keys, other):
+    """Places of packed splats, nearest first."""
+    total = 0
+    for block in range(kept.shape[0]):
+        for j in range(block * BLOCK, block * BLOCK + kept[block]):
+            order[total], keys[total] = j, keys[j]  # never ahead of where it reads
+            total += 1
+    return _nearest_first(keys[:total], order[:total], other_keys[:total], other[:total])
 
 
 @njit(error_model="numpy")
-def nearest_first(keys, order, other_keys, other):
+def _nearest_first(keys, order, other_keys, other):
     """`order` in the stable order of its keys, bits of depths. The bits that all share are left
     out, so that two passes of twelve do for a head; the other arrays are to work in."""
     total = keys.shape[0]
@@ -146,31 +191,38 @@ def nearest_first(keys, order, other_keys, other):
     return order
 
 
+@njit(cache=True, error_model="numpy")
+def starts_of(grid, columns, rows, starts):
+    """Where the list of each tile begins, and after them how long all are; see `keep`."""
+    across = columns + 1
+    above = np.zeros(across, np.int64)
+    total = 0
+    for y in range(rows):
+        row = 0
+        for x in range(columns):
+            for worker in range(grid.shape[0]):
+                above[x] += grid[worker, y * across + x]
+            row += above[x]
+            starts[y * columns + x] = total
+            total += row
+    starts[rows * columns] = total
+
+
 @njit(parallel=True, cache=True, error_model="numpy")
-def count_tiles(reach, order, columns, rows, strips, sizes):
-    """How many splats each tile has; every worker looks after some rows of tiles."""
+def deal(reach, order, columns, rows, strips, cursor, lists, slot, slots):
+    """Fill the tiles' lists in depth order; `cursor` begins as where each list does. Unless empty,
+    `slots` says where a pair's sums go, and `slot` where those of a splat begin."""
     for strip in nb.prange(strips):
         first, end = strip * rows // strips, (strip + 1) * rows // strips
         for n in range(order.shape[0]):
             j = order[n]
-            for ty in range(max(reach[j, 2], first), min(reach[j, 3] + 1, end)):
-                for tx in range(reach[j, 0], reach[j, 1] + 1):
-                    sizes[ty * columns + tx] += 1
-
-
-@njit(parallel=True, cache=True, error_model="numpy")
-def deal(reach, slot, order, columns, rows, strips, cursor, lists, slots):
-    """Fill the tiles' lists in depth order; `slots` says where a pair's sums go. `cursor` begins
-    as where each list does."""
-    for strip in nb.prange(strips):
-        first, end = strip * rows // strips, (strip + 1) * rows // strips
-        for n in range(order.shape[0]):
-            j = order[n]
-            wide = reach[j, 1] + 1 - reach[j, 0]
-            for ty in range(max(reach[j, 2], first), min(reach[j, 3] + 1, end)):
-                at = slot[j] + (ty - reach[j, 2]) * wide
-                for tx in range(reach[j, 0], reach[j, 1] + 1):
+            across, along = reach[j, 0], reach[j, 1]
+            left, right = across & (_MANY - 1), (across >> _BITS) + 1
+            top = along & (_MANY - 1)
+            for ty in range(max(top, first), min((along >> _BITS) + 1, end)):
+                for tx in range(left, right):
                     to = cursor[ty * columns + tx]
                     cursor[ty * columns + tx] = to + 1
                     lists[to] = j
-                    slots[to] = at + tx - reach[j, 0]
+                    if slots.shape[0]:
+                        slots[to] = slot[j] + (ty - top) * (right - left) + tx - left
