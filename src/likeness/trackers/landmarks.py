@@ -45,6 +45,31 @@ _ASSUMED = "assumed: the head turns too little to show it"
 _FOCAL = 1.25  # of the longer side of the original picture, when nobody knows
 
 
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """What was seen in a capture: landmarks as they are and without the camera's sway, the camera
+    and where its focal length is from, maps, eyes, the sway, what is behind, training frames."""
+
+    found: Landmarks2D
+    still: Landmarks2D
+    camera: Camera
+    told: str
+    maps: MapFolder
+    patches: EyePatches
+    swaying: np.ndarray
+    backdrop: np.ndarray
+    train: list[int]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A track that knows nothing of shoulders yet, its camera at rest, and how it was solved."""
+
+    track: Track
+    camera: Camera
+    solution: Solution
+
+
 @dataclass(frozen=True)
 class Landmarks:
     """Fits the rig to MediaPipe's 478 points over the whole clip."""
@@ -69,56 +94,50 @@ class Landmarks:
 
     def track(self, capture: Capture, rig: Rig, folder: Path) -> Track:
         """Track a capture; mattes and regions go into `folder` as they are drawn."""
+        sight = self.look(capture, rig, folder)
+        return finished(capture, rig, sight, self.fitted(capture, rig, sight))
+
+    def look(self, capture: Capture, rig: Rig, folder: Path) -> Sight:
+        """What the pictures show, before the rig is fitted to it."""
         found = found_points(capture, self.person, self.points)
         if not (found.confidence > 0).any():
             raise BadInput(
                 f"No face was found in any of the {len(capture)} frames of {capture.name!r}. "
                 "Check that a face is in the picture, upright and lit."
             )
-        camera = self._camera(capture)
         maps = MapFolder(Path(folder))
         patches = EyePatches.empty(len(capture))
         alphas = self._maps(capture, found, maps, patches)
         swaying = camera_motion(capture, maps, found.confidence)
         backdrop = self._backdrop(capture, alphas, swaying)
-        model = point_model(rig)
-        model = with_habits(model, rig) if self.habits else model
         splits = capture.splits or last_fifth(len(capture))
         train = [i for i in splits.train if found.confidence[i] > 0]
         train = train or np.flatnonzero(found.confidence > 0).tolist()
         still = replace(found, points=steadied_points(found.points, swaying, capture.size))
-        evidence = evidence_of(still, camera, model.worth)
-        camera, told = self._with_focal(capture, camera, rig, still, train)
-        look = partial(eye_coefficients, rig, patches, found.points, camera.intrinsics[:2, 2])
-        solution, personal = self._fit(model, evidence, camera, train, capture.fps, look)
-        head = rigid(solution.rotation, solution.translation)
-        head = filled(head, found.confidence)
+        camera, told = self._with_focal(capture, self._camera(capture), rig, still, train)
+        return Sight(found, still, camera, told, maps, patches, swaying, backdrop, train)
+
+    def fitted(self, capture: Capture, rig: Rig, sight: Sight) -> Fit:
+        """The rig in every frame, with the mesh's habits or without."""
+        found, camera = sight.found, sight.camera
+        model = point_model(rig)
+        model = with_habits(model, rig) if self.habits else model
+        evidence = evidence_of(sight.still, camera, model.worth)
+        look = partial(eye_coefficients, rig, sight.patches, found.points, camera.intrinsics[:2, 2])
+        solution, personal = self._fit(model, evidence, camera, sight.train, capture.fps, look)
+        head = filled(rigid(solution.rotation, solution.translation), found.confidence)
         camera, world_from_head = into_world(camera, head, found.confidence)
-        middle = int(rest_frame(world_from_head, train))
-        alpha = maps.alpha(middle)
-        assert alpha is not None  # `_maps` drew it
-        points = found.points[middle, :, :2]
-        torso, _ = torso_mask(capture[middle].rgb8, alpha >= 128, points)
-        motion = shoulder_motion(capture, torso, middle, found.confidence, swaying)
-        identity = personal.identity(rig, own_directions(model, solution))
-        rest = world_from_head[middle]
-        depth = shoulder_depth(rig, identity, camera, rest)
         expressions = expressions_of(rig, solution, personal, world_from_head, found.confidence)
-        expressions = replace(
-            expressions, world_from_torso=world_from_torso(motion, camera, rest, depth)
-        )
-        report = check_capture(capture, found, world_from_head, expressions, solution, splits)
-        report["focal"] = told
-        return Track(
-            moving_cameras(camera, swaying),
+        track = Track(
+            moving_cameras(camera, sight.swaying),
             expressions,
-            identity,
+            personal.identity(rig, own_directions(model, solution)),
             torch.from_numpy(found.confidence),
             torch.from_numpy(found.points[..., :2]),
-            maps,
-            backdrop,
-            report,
+            sight.maps,
+            sight.backdrop,
         )
+        return Fit(track, camera, solution)
 
     def _camera(self, capture: Capture) -> Camera:
         """A camera at the origin; the principal point is the middle of the original picture."""
@@ -229,6 +248,23 @@ class Landmarks:
         if capture.background is not None:
             return capture.background
         return estimate_backdrop(capture, alphas, swaying)[0]
+
+
+def finished(capture: Capture, rig: Rig, sight: Sight, fit: Fit) -> Track:
+    """The track with the shoulders' motion and the capture's report."""
+    track, camera, found = fit.track, fit.camera, sight.found
+    poses = track.expressions.world_from_head
+    middle = int(rest_frame(poses, sight.train))
+    alpha = sight.maps.alpha(middle)
+    assert alpha is not None  # `look` drew it
+    torso, _ = torso_mask(capture[middle].rgb8, alpha >= 128, found.points[middle, :, :2])
+    motion = shoulder_motion(capture, torso, middle, found.confidence, sight.swaying)
+    depth = shoulder_depth(rig, track.identity, camera, poses[middle])
+    placed = world_from_torso(motion, camera, poses[middle], depth)
+    expressions = replace(track.expressions, world_from_torso=placed)
+    splits = capture.splits or last_fifth(len(capture))
+    report = check_capture(capture, found, poses, expressions, fit.solution, splits)
+    return replace(track, expressions=expressions, report=report | {"focal": sight.told})
 
 
 def evidence_of(
