@@ -8,8 +8,8 @@ import torch
 from likeness.captures.synthetic import film
 from likeness.core.geometry import axis_angle_to_matrix, rigid
 from likeness.rigs.clay import clay
+from likeness.trackers import photometric
 from likeness.trackers.agreement import agreeing, agreement
-from likeness.trackers.photometric import Photometric
 
 TRAIN = list(range(16))
 
@@ -44,7 +44,19 @@ def test_a_track_whose_head_is_nowhere_in_the_picture_agrees_with_nothing(record
     assert agreement(capture, clay(), lost, TRAIN) == -float("inf")
 
 
-def test_a_film_of_a_synthetic_person_is_tracked_with_what_was_learned_on_such(tmp_path):
-    capture, truth = film(0, 10, 128)
+def test_the_photometric_tracker_goes_on_with_what_pictures_agree_with(tmp_path, monkeypatch):
+    capture, truth = film(0, 6, 128)
     capture = replace(capture, focal=float(truth.cameras.intrinsics[0, 0, 0]))
-    assert Photometric().track(capture, clay(), tmp_path).report["habits of the face mesh"]
+    asked = []
+
+    def second(_capture, _rig, tracks, train):
+        asked.append((tracks, train))
+        return 1
+
+    monkeypatch.setattr(photometric, "agreeing", second)
+    found = photometric.Photometric().track(capture, clay(), tmp_path)
+    (without, with_habits), train = asked[0]
+    assert found.report["habits of the face mesh"]
+    assert torch.equal(found.identity.directions, with_habits.identity.directions)
+    assert not torch.equal(without.identity.directions, with_habits.identity.directions)
+    assert len(train) < len(capture)  # held-out frames have no say
