@@ -8,8 +8,9 @@ from torch import Tensor
 
 from likeness.ops import adam
 from likeness.ops.jit import njit
-from likeness.ops.lanes import LANES, added, higher, load, sound, steps, store, where_least, which
+from likeness.ops.lanes import LANES, added, higher, sound, steps, where_least, which
 from likeness.ops.lanes import root as root_of
+from likeness.ops.lanes_memory import load, store
 from likeness.ops.twins import match_threads
 
 _BLOCK = 16384

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from likeness.ops.atlas import _draw_coded
 from likeness.ops.jit import njit
-from likeness.ops.lanes import LANES, load, steps, store
+from likeness.ops.lanes import LANES, steps
+from likeness.ops.lanes_memory import load, store
 from likeness.ops.twins import match_threads, threads
 
 _FAST = {"contract", "nsz", "arcp"}

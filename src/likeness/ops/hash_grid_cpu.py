@@ -13,7 +13,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from likeness.ops.hash_grid import HashLayout, _blended_hash_encode, _hash_encode
-from likeness.ops.lanes import load_row, store_row
+from likeness.ops.lanes_memory import load_row, store_row
 from likeness.ops.twins import match_threads
 
 _FAST = {"nsz", "arcp", "contract", "afn"}  # not reassoc: sums keep their order; not nnan

@@ -17,21 +17,8 @@ from likeness.core.camera import Camera
 from likeness.ops.atlas_cpu import weigh
 from likeness.ops.carry_cpu import _quaternion
 from likeness.ops.jit import njit
-from likeness.ops.lanes import (
-    FACTORS,
-    LANES,
-    TERMS,
-    higher,
-    load,
-    lower,
-    power_of_two,
-    prefetch,
-    root,
-    store,
-    store_threes,
-    strided,
-    which,
-)
+from likeness.ops.lanes import FACTORS, LANES, TERMS, higher, lower, power_of_two, root, which
+from likeness.ops.lanes_memory import load, prefetch, store, store_threes, strided
 from likeness.ops.portray import Changes, _portray
 from likeness.ops.ride import AWAY, Riders
 from likeness.ops.splats import DILATION, NEAR, WIDE

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from likeness.ops.jit import njit
-from likeness.ops.lanes import LANES, added, load, steps, store
+from likeness.ops.lanes import LANES, added, steps
+from likeness.ops.lanes_memory import load, store
 from likeness.ops.skin import RUN, _skinned
 from likeness.ops.twins import match_threads
 

@@ -1,7 +1,7 @@
 """Packed splats drawn tile by tile, and back.
 
 Inside a tile of 16x16 pixels the loop runs over splats and touches only what is within reach: eight
-columns by pairs of rows, sixteen pixels as one. The backward pass walks front to back as well: with
+columns, and two rows at once on the way forth. The backward pass walks front to back as well: with
 D the dot product of the pixel's gradient with its final colour and P its running part, the
 derivative by alpha is T d - (D - P) / (1 - alpha). Each splat writes its sums per tile into a slot
 of its own and a second loop adds them, so that nothing is atomic and results do not depend on the
@@ -18,33 +18,27 @@ from likeness.ops.lanes import (
     and_below,
     down,
     each_added,
-    halves_added,
     higher,
-    load,
-    load_both,
-    load_turned,
     lower,
-    number,
     power_of_two,
-    prefetch,
     root,
     steps,
     steps_twice,
-    store,
     up,
     where_least,
     which,
 )
+from likeness.ops.lanes_memory import load, load_both, load_turned, number, prefetch, store
 from likeness.ops.splats_pack_cpu import (
     ACROSS,
     BLUE,
     DOWN,
     FAINT,
     FALL,
+    FALL_OF_ROW,
     GREEN,
     LEAN,
     LINE,
-    OPACITY,
     REACH,
     RED,
     TILE,
@@ -72,9 +66,9 @@ _GENTLE = f32(64)  # squared rows times curvature, up to which `_slope` may be u
 
 @njit(error_model="numpy", fastmath=_FAST)
 def _spans(packed, lists, first, end, left, top, spans, codes):
-    """Which pairs of rows of a tile the splats of a stretch of its list reach, in either half of
-    its columns. Each span is a number: place in the stretch, 16 for the right half, 16 times the
-    first row (even), 256 times the pairs. Returns how many spans there are.
+    """Which rows of a tile the splats of a stretch of its list reach, in either half of its
+    columns. Each span is a number: place in the stretch, 16 for the right half, 32 times the first
+    row, 512 times how many rows. Returns how many spans there are.
 
     Found for a stretch at once, because the loops over rows would otherwise wait for it. An ellipse
     is highest (and lowest) at `peak` from its middle, or at the nearest of the columns; at dx its
@@ -93,16 +87,15 @@ def _spans(packed, lists, first, end, left, top, spans, codes):
             high = root(higher(tall - wide * below * below, f32(0))) - tilt * below
             start = up(higher(lower(middle + low, size), f32(0)))
             stop = down(higher(lower(middle + high, size - f32(1)), f32(-1)))
-            pair = lower(down(start * f32(0.5)), f32(TILE // 2 - 1))
-            pairs = which(stop, start, down(stop * f32(0.5)) - pair + f32(1), none)
-            pairs = which(reach, near, which(far + reach, f32(0), pairs, none), none)
+            rows = which(reach, near, which(far + reach, f32(0), stop + f32(1) - start, none), none)
             place = steps(f32(begin - first + LANES * 2 * half))
-            store(codes, LANES * half, place + pair * f32(32) + pairs * f32(256))
+            start = lower(start, f32(TILE - 1))
+            store(codes, LANES * half, place + start * f32(32) + higher(rows, none) * f32(512))
         for half in range(2):
             for i in range(min(end - begin, LANES)):
                 code = np.int64(codes[LANES * half + i])
                 spans[found] = code
-                found += code >= 256
+                found += code >= 512
     return found
 
 
@@ -193,8 +186,8 @@ def draw_tile(packed, starts, lists, tile, left, top, factors, b, spans, codes):
         for n in range(count):
             code = number(spans, n)
             k = LINE * np.int64(number(lists, first + (code & 15)))
-            base, row = ((code & 16) << 3) + ((code & 0xE0) >> 1), (code & 0xE0) >> 4
-            pairs = code >> 8
+            row, pairs = (code >> 5) & 14, (((code >> 5) & 1) + (code >> 9) + 1) >> 1
+            base = ((code & 16) << 3) + row * LANES
             cb, cc = number(packed, k + LEAN), number(packed, k + DOWN)
             c0, c1, c2 = (
                 number(packed, k + RED),
@@ -327,63 +320,57 @@ def _begin_back(b, left, top, picture, alpha, d_picture, d_alpha):
 @njit(error_model="numpy", fastmath=_FAST)
 def _span_back(packed, k, left, top, code, factors, b, part, to):
     """Adds a splat's sums over a span to `part`, from `to` on."""
-    base, row = ((code & 16) << 3) + ((code & 0xE0) >> 1), (code & 0xE0) >> 4
-    pairs = code >> 8
+    row, rows = (code >> 5) & 15, code >> 9
+    base = ((code & 16) << 3) + row * LANES
     cb, cc = number(packed, k + LEAN), number(packed, k + DOWN)
     c0, c1, c2 = number(packed, k + RED), number(packed, k + GREEN), number(packed, k + BLUE)
-    begin = f32(left + ((code & 16) >> 1)) + f32(0.5) - number(packed, k + X)
-    dx = steps_twice(begin)
-    dy = and_below(f32(top + row) + f32(0.5) - number(packed, k + Y))
+    dx = steps(f32(left + ((code & 16) >> 1)) + f32(0.5) - number(packed, k + X))
+    dy = f32(top + row) + f32(0.5) - number(packed, k + Y)
     across, lean = number(packed, k + ACROSS) * dx * dx + number(packed, k + FAINT), cb * dx
     power = across - dy * (lean + cc * dy)
-    rows = f32(2 * pairs + 1)
-    steep = rows * rows * cc > _GENTLE
+    steep = f32((rows + 1) * (rows + 1)) * cc > _GENTLE
     ratio, raw = dx, dx
     if steep:
         raw = power_of_two(higher(power, f32(-120)), factors)
     else:
-        ratio = _slope(dy, lean, cc, factors)
+        bend = f32(0) - (lean + cc * (f32(2) * dy + f32(1)))
+        ratio = power_of_two(lower(higher(bend, f32(-120)), f32(120)), factors)
         raw = _begun(number(packed, k + REACH), dx, power, factors)
-    fall = number(packed, k + FALL)
-    none = steps_twice(f32(0)) * f32(0)
+    fall = number(packed, k + FALL_OF_ROW)
+    none = steps(f32(0)) * f32(0)
     p0, py1, py2, f0, f1, f2 = none, none, none, none, none, none
-    for _ in range(pairs):
+    for _ in range(rows):
         a = where_least(raw, f32(1 / 255), lower(raw, f32(0.99)))
-        t = load_both(b, base)
+        t = load(b, base)
         shown = t * a
         left_over = t - shown
         weight = where_least(left_over, f32(1e-4), shown)
         store(b, base, where_least(left_over, f32(1e-4), left_over))
         at = _GRAD + base
-        u0, u1, u2 = load_both(b, at), load_both(b, at + _TWO), load_both(b, at + _THREE)
-        d = load_both(b, _ALPHA + base) + u0 * c0 + u1 * c1 + u2 * c2
+        u0, u1, u2 = load(b, at), load(b, at + _TWO), load(b, at + _THREE)
+        d = load(b, _ALPHA + base) + u0 * c0 + u1 * c1 + u2 * c2
         f0 += weight * u0
         f1 += weight * u1
         f2 += weight * u2
-        rest = load_both(b, _REST + base) - weight * d
+        rest = load(b, _REST + base) - weight * d
         store(b, _REST + base, rest)
         p = where_least(f32(0.99), raw, a * (t * d - rest / (f32(1) - a)))
         p = where_least(left_over, f32(1e-4), p)
         p0 += p
-        p = p * dy
-        py1 += p
-        py2 += p * dy
-        dy = dy + f32(2)
-        base += 2 * LANES
+        py1 += p * dy
+        py2 += p * (dy * dy)
+        dy += f32(1)
+        base += LANES
         if steep:
             power = across - dy * (lean + cc * dy)
             raw = power_of_two(higher(power, f32(-120)), factors)
         else:
             raw = raw * ratio
             ratio = ratio * fall
-    beside = steps(begin)
-    s0, sy = halves_added(p0), halves_added(py1)
-    sx = s0 * beside
-    sums = each_added(
-        s0, sx, sy, sx * beside, sy * beside, halves_added(py2), halves_added(f0), halves_added(f1)
-    )
+    px = p0 * dx
+    sums = each_added(p0, px, py1, px * dx, py1 * dx, py2, f0, f1)
     store(part, to, load(part, to) + sums)
-    part[to + 8] += added(halves_added(f2))
+    part[to + 8] += added(f2)
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
@@ -409,4 +396,4 @@ def gather(packed, kept, block, origin, slot, part, d_xy, d_conic, d_features, d
             d_conic[i, 0] = f32(-0.5) * xx
             d_conic[i, 1] = -xy
             d_conic[i, 2] = f32(-0.5) * yy
-            d_opacity[i] = s0 / packed[k + OPACITY]
+            d_opacity[i] = s0 * np.exp2(-packed[k + FAINT])

@@ -2,9 +2,10 @@
 
 What is drawn of a block of splats leaves a line of 16 numbers each, one after another, in the order
 splats were given: x, y, what `splats_draw_cpu` needs to find rows (peak, tilt, tall, wide, reach
-sideways), binary logarithm of opacity; curvatures of the exponent, by what ratios of rows fall,
-three features, opacity. Only the places of lines are sorted by depth (radix sort of the bits) and
-dealt to tiles by a counting sort, so that every tile's list is in order.
+sideways), binary logarithm of opacity; curvatures of the exponent, by what ratios of pairs of rows
+fall, three features, by what ratios of rows fall. Only the places of lines are sorted by depth
+(radix sort of the bits) and dealt to tiles by a counting sort, so that every tile's list is in
+order.
 """
 
 import numba as nb
@@ -16,25 +17,22 @@ from likeness.ops.lanes import (
     down,
     finite,
     higher,
-    load,
     logarithm_of_two,
     lower,
     power_of_two,
     root,
     steps,
-    store,
-    store_turned,
     up,
     where_least,
 )
+from likeness.ops.lanes_memory import load, store, store_eights
 
 TILE = 16
 LINE = 16
 BLOCK = 256
 """Splats that a worker packs together; lines of a block begin at the block's first place."""
-X, Y, PEAK, TILT, TALL, WIDE, REACH, FAINT, ACROSS, LEAN, DOWN, FALL, RED, GREEN, BLUE, OPACITY = (
-    range(LINE)
-)
+X, Y, PEAK, TILT, TALL, WIDE, REACH, FAINT = range(LANES)
+ACROSS, LEAN, DOWN, FALL, RED, GREEN, BLUE, FALL_OF_ROW = range(LANES, LINE)
 """Where each number of a line is."""
 FINE, COLUMNS, ROWS, TILES, DEPTH = (k * LANES for k in range(5))
 """Where a sheet of eight splats says whether they are drawn, which tiles, how many, how far."""
@@ -61,14 +59,14 @@ def write_lines(
     level = f32(2.01) * (faint * _LN2 + _LN255) + f32(0.01)
     room, inverse, flat = higher(level, f32(0)), f32(1) / determinant, f32(1) / cc
     wide, tall = root(room * cc * inverse), root(room * ca * inverse)
-    store_turned(
-        lines, 0, x, y, tall * cb / ca, cb * flat, level * flat, determinant * flat * flat, wide,
-        faint,
+    store_eights(
+        lines, 0, LINE, x, y, tall * cb / ca, cb * flat, level * flat, determinant * flat * flat,
+        wide, faint,
     )  # fmt: skip
-    store_turned(
-        lines, LANES, ca * (f32(-0.5) * _LOG2E), cb * _LOG2E, cc * (f32(0.5) * _LOG2E),
-        power_of_two(higher(cc * (f32(-4) * _LOG2E), f32(-120)), factors), red, green, blue,
-        opacity,
+    fall = power_of_two(higher(cc * (f32(0) - _LOG2E), f32(-30)), factors)
+    store_eights(
+        lines, LANES, LINE, ca * (f32(-0.5) * _LOG2E), cb * _LOG2E, cc * (f32(0.5) * _LOG2E),
+        fall * fall * fall * fall, red, green, blue, fall,
     )  # fmt: skip
     none, half, share = steps(f32(0)) * f32(0), f32(0.5), f32(1 / TILE)
     first = higher(up(higher(x - wide, f32(-1)) - half), f32(0))
