@@ -41,7 +41,7 @@ def refined(
     scale = track.cameras.width / 256
     values, seen = [], []
     for index in dict.fromkeys(chosen):
-        pixels, facing = _projected(track, head, index)
+        pixels, facing = projected(track, head, index)
         value, _, inside = Brightness(capture[index].rgb8, 0.8 * scale).at(pixels)
         values.append(value)
         seen.append(inside * (facing > 0.35) * within_matte(track, index, pixels))
@@ -74,7 +74,8 @@ class _Aligned:
     moved: float
 
 
-def _projected(track: Track, head: HeadPoints, index: int) -> tuple[np.ndarray, np.ndarray]:
+def projected(track: Track, head: HeadPoints, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where points of the head are on a frame, and how much they face it (a cosine)."""
     camera = take(track.cameras, index)
     pose = track.expressions.world_from_head[index]
     world = transform(pose, head.places(take(track.expressions, index)))
@@ -105,7 +106,7 @@ def _aligned_head(
     pose = now.world_from_head
     camera_from_head = camera.camera_from_world @ pose
     places = head.places(now)
-    _, facing = _projected(track, head, index)
+    _, facing = projected(track, head, index)
     use = np.flatnonzero((facing > 0.3) & (worth > 0.05))
     place = partial(
         _placed,
