@@ -71,6 +71,17 @@ def test_the_ball_is_in_front_of_its_backdrop_at_its_own_distance(learned, recor
     assert abs(middle - nearest) < 0.25
 
 
+@pytest.mark.parametrize("learned", ["nerface", "nerfblendshape"], indirect=True)
+def test_squares_of_errors_count_beside_their_sizes(learned, recording, request):
+    method = METHODS[request.node.callspec.params["learned"]]
+    view = next(method.batches(*recording, torch.Generator().manual_seed(0)))
+    none, one, three = (
+        float(replace(method, square=w).losses(learned, view, 400)["colour"]) for w in (0, 1, 3)
+    )
+    assert 0 < one - none < none  # squares of what is below 1
+    assert three - none == pytest.approx(3 * (one - none), rel=1e-3)
+
+
 def test_restored_from_its_state_it_draws_the_same(learned, recording, request):
     _, track = recording
     again = request.node.callspec.params["learned"]

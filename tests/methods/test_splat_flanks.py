@@ -13,13 +13,14 @@ from likeness.core.geometry import transform
 from likeness.core.orbit import orbited
 from likeness.core.regions import REGION
 from likeness.methods.splats.colours import coloured, of_skin
+from likeness.methods.splats.fringe import in_fringe
 from likeness.methods.splats.growth import recycle
 from likeness.methods.splats.held import how_held, keep
 from likeness.methods.splats.lining import is_lining, lining
-from likeness.methods.splats.looks import look_at_frames
+from likeness.methods.splats.looks import look_at_frames, sampled
 from likeness.methods.splats.method import RiggedSplats
-from likeness.methods.splats.placed import at_rest, joined, visibility
-from likeness.methods.splats.placement import bust, in_fringe, in_hair, on_shoulders, on_surface
+from likeness.methods.splats.placed import at_rest, joined, seen_at, visibility
+from likeness.methods.splats.placement import bust, in_hair, on_shoulders, on_surface
 from likeness.methods.splats.surface import bake
 from likeness.rigs import RIGS
 
@@ -122,6 +123,32 @@ def test_no_hair_behind_a_bare_ear_and_none_where_there_is_no_hair(surface, look
     assert len(where_hair.corners) == 2000
     empty = [replace(look, alpha=torch.zeros_like(look.alpha)) for look in looks]
     assert len(in_fringe(surface, empty, 100, dice()).corners) == 0
+
+
+def test_hair_beside_a_neck_hangs_from_the_head_and_is_no_clothes(surface, looks):
+    """The same pixels, called hair or called nothing."""
+    bald = [
+        replace(look, alpha=look.alpha.clone(), hair=torch.zeros_like(look.hair)) for look in looks
+    ]
+    hairy = []
+    for look in bald:
+        at = project(look.camera, transform(look.world_from_head, look.vertices))
+        chin, left = int(at[surface.regions == REGION["lips"], 1].max()) + 12, int(at[:, 0].min())
+        block = torch.zeros_like(look.hair)
+        block[chin : chin + 24, left - 2 : left + 10] = 1
+        look.alpha.copy_(torch.maximum(look.alpha, block))
+        hairy.append(replace(look, hair=block))
+
+    def share(placed):
+        pixels, _ = seen_at(placed, hairy[0], surface, torch.eye(4))
+        return float((sampled(hairy[0].hair[..., None], pixels)[:, 0] > 0.5).float().mean())
+
+    hanging = in_fringe(surface, hairy, 200, dice())
+    assert share(hanging) > 0.4
+    assert bool((hanging.region == REGION["hair"]).all())
+    clothes = (on_shoulders(surface, which, torch.eye(4), 2000, dice()) for which in (bald, hairy))
+    without, with_hair = (share(placed) for placed in clothes)
+    assert with_hair < 0.2 * without
 
 
 def test_a_chest_stands_out_and_shoulders_fall_back():

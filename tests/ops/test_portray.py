@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from likeness.core.camera import pinhole
+from likeness.core.camera import Camera, pinhole
 from likeness.core.geometry import axis_angle_to_matrix, look_at, rigid
 from likeness.ops.portray import Changes, _portray, portray
 from likeness.ops.ride import Riders
@@ -71,6 +71,26 @@ def test_a_picture_is_that_of_the_definition(count, degree):
         assert float(away.max()) < 1 / 255  # an edge of alpha 1/255 may fall to either side
         assert float(away.mean()) < 1e-5
     assert float(found[1].max()) > 0.1
+
+
+@pytest.mark.parametrize("size", [(0, 5), (7, 0), (1, 1)])
+def test_a_picture_may_be_empty(size):
+    view = camera(50, 37)
+    small = Camera(view.intrinsics, view.camera_from_world, *size)
+    picture, alpha = portray(*scene(20, 1, 2), small)
+    assert picture.shape == (size[1], size[0], 3)
+    assert alpha.shape == (size[1], size[0])
+
+
+def test_depths_of_all_sizes_are_in_order():
+    """Sorting takes as many passes as there are bits that differ: here three."""
+    riders, changes, *rest = scene(120, 0, 5)
+    away = torch.linspace(0, 1, 120)[:, None] ** 2 * torch.tensor([[4.0, 2.0, -32.0]])
+    riders = replace(riders, offset=riders.offset + away, closed=torch.zeros(120, dtype=torch.bool))
+    found = portray(riders, changes, *rest, camera(50, 37))
+    truth = _portray(riders, changes, *rest, camera(50, 37))
+    for value, expected in zip(found, truth, strict=True):
+        assert float((value - expected).abs().mean()) < 1e-5
 
 
 def test_the_number_of_threads_does_not_change_a_picture():

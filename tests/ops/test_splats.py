@@ -107,6 +107,43 @@ def test_the_fast_rasteriser_agrees_in_values_and_gradients(count, size, channel
             torch.testing.assert_close(other[loud].double(), rows[loud], rtol=2e-2, atol=0)
 
 
+@pytest.mark.parametrize("spread", [1e-5, 0.3, 50.0])
+def test_splats_are_in_order_however_far_apart_they_are(spread):
+    """Sorting takes as many passes as there are bits that differ."""
+    g = torch.Generator().manual_seed(3)
+    count, size = 60, (24, 20)
+    depth = 0.02 + spread * torch.rand(count, generator=g)
+    xy = torch.tensor([12.0, 10.0]) + 4 * torch.randn(count, 2, generator=g)
+    conic = torch.tensor([0.05, 0.01, 0.08]).repeat(count, 1)
+    projected = Projected(xy, depth, conic, torch.ones(count))
+    features, opacity = torch.rand(count, 3, generator=g), torch.full((count,), 0.5)
+    found = rasterise_splats(projected, features, opacity, *size)
+    exact = [x.double() for x in (xy, depth, conic, features, opacity)]
+    for actual, expected in zip(found, _rasterise_splats(*exact, *size), strict=True):
+        torch.testing.assert_close(actual.double(), expected, atol=2e-5, rtol=0)
+
+
+def test_thin_and_long_splats_are_lines_and_nothing_else():
+    """Far from its axis a splat is too small for a number, and must not come back from there."""
+    count, size = 90, (48, 40)
+    g = torch.Generator().manual_seed(1)
+    angle = torch.linspace(0, 3.14, count)
+    along = torch.stack([angle.cos(), angle.sin()], -1)
+    across = torch.stack([-angle.sin(), angle.cos()], -1)
+    spread = (
+        40.0**2 * along[:, :, None] * along[:, None] + 0.3 * across[:, :, None] * across[:, None]
+    )
+    inverse = torch.linalg.inv(spread)
+    conic = torch.stack([inverse[:, 0, 0], inverse[:, 0, 1], inverse[:, 1, 1]], -1)
+    xy = torch.rand(count, 2, generator=g) * torch.tensor([48.0, 40.0])
+    for i in range(count):
+        one = (xy[i : i + 1], torch.ones(1), conic[i : i + 1], torch.ones(1, 3), torch.ones(1))
+        picture, _ = rasterise_splats(Projected(*one[:3], torch.ones(1)), *one[3:], *size)
+        truth, _ = _rasterise_splats(*(x.double() for x in one), *size)
+        away = (picture.double() - truth).abs().max()
+        assert float(away) < 1 / 250, i  # alpha of 1/255 may fall to either side
+
+
 def test_a_splat_without_one_of_its_features_is_in_none_of_them():
     means, rotation, scale, features, opacity = scene(20, 3, 7)
     projected = project_splats(means, rotation, scale, camera())

@@ -10,9 +10,9 @@ from likeness.core.geometry import axis_angle_to_matrix, rigid
 from likeness.core.rig import Identity, embed
 from likeness.rigs.clay import clay
 from likeness.trackers.focal import seen_focal
-from likeness.trackers.landmarks import default_priors
 from likeness.trackers.point_model import point_model
 from likeness.trackers.solve import Evidence
+from likeness.trackers.witnesses import default_priors
 
 FOCAL, FRAMES = 500.0, 12
 NOISE = 0.3  # pixels

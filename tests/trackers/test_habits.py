@@ -11,10 +11,10 @@ from likeness.rigs.clay.shapes import ARKIT
 from likeness.rigs.toy import toy
 from likeness.trackers import TRACKERS
 from likeness.trackers.habits import layout_mark, learned_with, with_habits
-from likeness.trackers.landmarks import as_one_witness, default_priors
 from likeness.trackers.plausible import usual_pull
 from likeness.trackers.point_model import point_model
 from likeness.trackers.solve import Evidence, Solution, residual_of, solve, start
+from likeness.trackers.witnesses import as_one_witness, default_priors
 
 FOCAL = 500.0
 
@@ -101,7 +101,7 @@ def test_a_smile_on_one_side_costs_more_than_on_both():
     assert float(one @ pull @ one) > 2 * float(both @ pull @ both)
 
 
-def test_habits_are_asked_for_where_truth_is_and_left_out_where_splats_follow():
-    """Decision 0008: what is fitted to pictures afterwards is better off without them."""
+def test_habits_are_asked_for_where_truth_is_and_tried_where_pictures_decide():
+    """Decisions 0008 and 0018."""
     assert TRACKERS.load("landmarks")().habits
-    assert not TRACKERS.load("photometric")().habits
+    assert TRACKERS.load("photometric")().habits is None

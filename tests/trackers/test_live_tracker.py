@@ -12,10 +12,10 @@ from likeness.core.geometry import axis_angle_to_matrix, matrix_to_axis_angle
 from likeness.core.rig import Identity, embed
 from likeness.rigs.clay import clay
 from likeness.rigs.clay.shapes import ARKIT
-from likeness.trackers.landmarks import default_priors
 from likeness.trackers.live import LiveTracker, Steady
 from likeness.trackers.live_fit import Fitted, FrameModel, fit_frame, person_model
 from likeness.trackers.point_model import point_model
+from likeness.trackers.witnesses import default_priors
 
 FACE = cv2.resize(astronaut()[0:300, 75:375], (192, 192))
 FOCAL, CENTRE = 600.0, np.array([128.0, 128.0])

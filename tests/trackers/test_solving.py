@@ -13,10 +13,10 @@ from likeness.core.rig import Identity, embed
 from likeness.rigs.clay import clay
 from likeness.rigs.clay.shapes import ARKIT
 from likeness.trackers.align import Brightness, align, typical
-from likeness.trackers.landmarks import default_priors
 from likeness.trackers.matting import continued, guided
 from likeness.trackers.point_model import point_model
 from likeness.trackers.solve import Evidence, solve, start
+from likeness.trackers.witnesses import default_priors
 
 FOCAL = 500.0
 

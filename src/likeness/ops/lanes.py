@@ -19,10 +19,10 @@ from numba.core.typing.templates import ConcreteTemplate, infer_global, signatur
 from likeness.ops.jit import intrinsic
 
 LANES = 8
-_FLAGS = ("contract", "nsz", "arcp", "nnan", "ninf")
-_WITH_NAN = ("contract", "nsz", "arcp")  # rows: bad numbers stay bad numbers
+_FLAGS = ("contract", "nsz", "arcp")  # bad numbers stay bad numbers
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _WHOLE = ir.VectorType(ir.IntType(32), LANES)
+_TWICE = ir.VectorType(ir.FloatType(), 2 * LANES)
 
 
 class _Lanes(types.Type):
@@ -32,6 +32,7 @@ class _Lanes(types.Type):
 
 
 lanes = _Lanes(LANES)
+both = _Lanes(2 * LANES)  # two times eight: rows of a picture, one below the other
 _rows = {types.complex64: _Lanes(2), types.complex128: _Lanes(4)}
 
 
@@ -53,12 +54,22 @@ def _spread(builder: Any, value: Any, vector: Any = _VECTOR) -> Any:
 
 
 def _constant(kind: Any, value: float) -> Any:
-    return ir.Constant(kind, [value] * LANES)
+    return ir.Constant(kind, [value] * kind.count)
+
+
+def _whole(vector: Any) -> Any:
+    """Lanes of whole numbers, as many as there are in `vector`."""
+    return ir.VectorType(ir.IntType(32), vector.count)
+
+
+def _widest(*kinds: Any) -> Any:
+    """Which of these types are lanes; eight if none is."""
+    return next((kind for kind in kinds if isinstance(kind, _Lanes)), lanes)
 
 
 def _operator(symbol: Any, name: str) -> None:
     cases = []
-    for kind in (lanes, *_rows.values()):
+    for kind in (lanes, both, *_rows.values()):
         cases += [signature(kind, a, b) for a, b in ((kind, kind), (kind, float32))]
         cases.append(signature(kind, float32, kind))
     register: Any = infer_global(symbol)
@@ -67,8 +78,7 @@ def _operator(symbol: Any, name: str) -> None:
     def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         vector = context.get_value_type(sig.return_type)
         a, b = (_spread(builder, x, vector) for x in args)
-        flags = _FLAGS if vector == _VECTOR else _WITH_NAN
-        return getattr(builder, name)(a, b, flags=flags)
+        return getattr(builder, name)(a, b, flags=_FLAGS)
 
     for case in cases:
         lower_builtin(symbol, *case.args)(lower)
@@ -82,9 +92,36 @@ _operator(operator.iadd, "fadd")
 _operator(operator.isub, "fsub")
 
 
-def _place(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+def _place(
+    context: Any, builder: Any, kind: Any, array: Any, index: Any, vector: Any = _VECTOR
+) -> Any:
     data = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [index]), _VECTOR.as_pointer())
+    return builder.bitcast(builder.gep(data, [index]), vector.as_pointer())
+
+
+def _turned(builder: Any, rows: list[Any]) -> list[Any]:
+    """Eight rows of eight to eight columns: the first numbers of all, the second ones, and on."""
+    for size in (1, 2, 4):  # swap blocks of this size across the diagonal
+        for i in range(LANES):
+            if i & size:
+                continue
+            pair = rows[i], rows[i + size]
+            left = [n - size + LANES if n & size else n for n in range(LANES)]
+            right = [n + LANES if n & size else n + size for n in range(LANES)]
+            for row, order in ((i, left), (i + size, right)):
+                rows[row] = builder.shuffle_vector(*pair, ir.Constant(_WHOLE, order))
+    return rows
+
+
+@intrinsic
+def number(_: Any, array: Any, index: Any) -> Any:
+    """One number of a flat array; an index below zero is not one from the end."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        return builder.load(builder.gep(data, [args[1]]))
+
+    return signature(array.dtype, array, types.intp), generate
 
 
 @intrinsic
@@ -95,6 +132,32 @@ def load(_: Any, array: Any, index: Any) -> Any:
         return builder.load(_place(context, builder, sig.args[0], *args), align=4)
 
     return signature(lanes, array, types.intp), generate
+
+
+@intrinsic
+def load_both(_: Any, array: Any, index: Any) -> Any:
+    """Two times eight numbers, one after the other."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.load(
+            _place(context, builder, sig.args[0], args[0], args[1], _TWICE), align=4
+        )
+
+    return signature(both, array, types.intp), generate
+
+
+@intrinsic
+def halves_added(_: Any, value: Any) -> Any:
+    """The first eight and the last eight, as eight."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        low, high = (
+            builder.shuffle_vector(args[0], args[0], ir.Constant(_WHOLE, list(places)))
+            for places in (range(LANES), range(LANES, 2 * LANES))
+        )
+        return builder.fadd(low, high, flags=_FLAGS)
+
+    return signature(lanes, both), generate
 
 
 @intrinsic
@@ -115,34 +178,67 @@ def strided(_: Any, array: Any, index: Any, step: Any) -> Any:
 
 
 @intrinsic
-def picked(_: Any, rows: Any, lists: Any, index: Any, last: Any, column: Any) -> Any:
-    """Of eight rows of a contiguous array, listed from `index` on (the one at `last` again after
-    it), the number in one column."""
+def load_turned(_: Any, array: Any, lists: Any, index: Any, last: Any) -> Any:
+    """Eight lanes out of lines of 16 numbers: the first numbers of eight lines, the second ones,
+    up to the eighth. The lines are listed from `index` on (the one at `last` again after it)."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        made = context.make_array(sig.args[0])(context, builder, args[0])
-        which = context.make_array(sig.args[1])(context, builder, args[1]).data
-        width = cgutils.unpack_tuple(builder, made.shape)[1]
-        found: Any = ir.Constant(_VECTOR, ir.Undefined)
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
+        listed = context.make_array(sig.args[1])(context, builder, args[1]).data
+        rows = []
         for i in range(LANES):
             at = builder.add(args[2], ir.Constant(args[2].type, i))
             at = builder.select(builder.icmp_signed("<", at, args[3]), at, args[3])
-            row = builder.sext(builder.load(builder.gep(which, [at])), args[2].type)
-            place = builder.add(builder.mul(row, width), args[4])
-            number = builder.load(builder.gep(made.data, [place]))
-            found = builder.insert_element(found, number, ir.Constant(ir.IntType(32), i))
-        return found
+            row = builder.zext(builder.load(builder.gep(listed, [at])), args[2].type)
+            place = builder.gep(data, [builder.shl(row, ir.Constant(row.type, 4))])
+            rows.append(builder.load(builder.bitcast(place, _VECTOR.as_pointer()), align=4))
+        return context.make_tuple(builder, sig.return_type, _turned(builder, rows))
 
-    return signature(lanes, rows, lists, types.intp, types.intp, types.intp), generate
+    kind = types.UniTuple(lanes, LANES)
+    return signature(kind, array, lists, types.intp, types.intp), generate
+
+
+@intrinsic
+def store_turned(
+    _: Any, array: Any, index: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any
+) -> Any:
+    """Eight lanes into lines of 16 numbers, the first of which begins at `index`: a number of each
+    lane, in this order."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        for i, row in enumerate(_turned(builder, list(args[2:]))):
+            at = builder.add(args[1], ir.Constant(args[1].type, 16 * i))
+            builder.store(row, _place(context, builder, sig.args[0], args[0], at), align=4)
+        return context.get_dummy_value()
+
+    return signature(types.none, array, types.intp, *[lanes] * LANES), generate
+
+
+@intrinsic
+def finite(_: Any, a: Any, b: Any) -> Any:
+    """1 if none of these sixteen numbers is infinite or none, else 0: told by bits."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        full = _constant(_WHOLE, 0x7F800000)
+        one, other = (builder.and_(builder.bitcast(x, _WHOLE), full) for x in args)
+        bad = builder.or_(
+            builder.icmp_unsigned("==", one, full), builder.icmp_unsigned("==", other, full)
+        )
+        flags = builder.bitcast(bad, ir.IntType(LANES))
+        fine = builder.icmp_unsigned("==", flags, ir.Constant(flags.type, 0))
+        return builder.zext(fine, ir.IntType(64))
+
+    return signature(types.int64, lanes, lanes), generate
 
 
 @intrinsic
 def store(_: Any, array: Any, index: Any, value: Any) -> Any:
-    """Write eight numbers to a flat float32 array from `index` on."""
+    """Write lanes (one number: eight times) to a flat float32 array from `index` on."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        place = _place(context, builder, sig.args[0], *args[:2])
-        builder.store(_spread(builder, args[2]), place, align=4)
+        vector = context.get_value_type(_widest(sig.args[2]))
+        place = _place(context, builder, sig.args[0], args[0], args[1], vector)
+        builder.store(_spread(builder, args[2], vector), place, align=4)
         return context.get_dummy_value()
 
     return signature(types.none, array, types.intp, value), generate
@@ -198,18 +294,16 @@ def store_threes(_: Any, array: Any, index: Any, a: Any, b: Any, c: Any) -> Any:
 
 
 @intrinsic
-def prefetch(_: Any, array: Any, row: Any) -> Any:
-    """Ask for a row of a contiguous array, to be read soon."""
+def prefetch(_: Any, array: Any, index: Any) -> Any:
+    """Ask for a place of a flat array, to be read soon."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        made = context.make_array(sig.args[0])(context, builder, args[0])
-        width = cgutils.unpack_tuple(builder, made.shape)[1]
-        place = builder.gep(made.data, [builder.mul(args[1], width)])
+        data = context.make_array(sig.args[0])(context, builder, args[0]).data
         whole, byte = ir.IntType(32), ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, whole, whole, whole])
         ask = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
         how = [ir.Constant(whole, x) for x in (0, 3, 1)]  # to read, keep near, data
-        builder.call(ask, [builder.bitcast(place, byte), *how])
+        builder.call(ask, [builder.bitcast(builder.gep(data, [args[1]]), byte), *how])
         return context.get_dummy_value()
 
     return signature(types.none, array, types.intp), generate
@@ -227,9 +321,30 @@ def steps(_: Any, start: Any) -> Any:
 
 
 @intrinsic
+def steps_twice(_: Any, start: Any) -> Any:
+    """start, ... start + 7, and the same again."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        ramp = ir.Constant(_TWICE, [float(i % LANES) for i in range(2 * LANES)])
+        return builder.fadd(_spread(builder, args[0], _TWICE), ramp, flags=_FLAGS)
+
+    return signature(both, float32), generate
+
+
+@intrinsic
+def and_below(_: Any, start: Any) -> Any:
+    """start eight times, then start + 1 eight times."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        ramp = ir.Constant(_TWICE, [float(i // LANES) for i in range(2 * LANES)])
+        return builder.fadd(_spread(builder, args[0], _TWICE), ramp, flags=_FLAGS)
+
+    return signature(both, float32), generate
+
+
+@intrinsic
 def sound(_: Any, value: Any) -> Any:
-    """Numbers as they are, zero for what is infinite or none: told by bits, as no comparison here
-    expects such."""
+    """Numbers as they are, zero for what is infinite or none."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         bits, full = builder.bitcast(args[0], _WHOLE), _constant(_WHOLE, 0x7F800000)
@@ -244,10 +359,11 @@ def _bound(name: str, test: str) -> Any:
     @intrinsic
     def bound(_: Any, a: Any, b: Any) -> Any:
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            x, y = (_spread(builder, v) for v in args)
+            vector = context.get_value_type(sig.return_type)
+            x, y = (_spread(builder, v, vector) for v in args)
             return builder.select(builder.fcmp_ordered(test, x, y, flags=_FLAGS), x, y)
 
-        return signature(lanes, a, b), generate
+        return signature(_widest(a, b), a, b), generate
 
     bound.__name__ = name
     return bound
@@ -286,11 +402,12 @@ def where_least(_: Any, test: Any, least: Any, value: Any) -> Any:
     """`value` in the lanes where `test` is at least `least`, zero in the others."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        a, b, c = (_spread(builder, v) for v in args)
+        vector = context.get_value_type(sig.return_type)
+        a, b, c = (_spread(builder, v, vector) for v in args)
         kept = builder.fcmp_ordered(">=", a, b, flags=_FLAGS)
-        return builder.select(kept, c, _constant(_VECTOR, 0.0))
+        return builder.select(kept, c, _constant(vector, 0.0))
 
-    return signature(lanes, test, least, value), generate
+    return signature(_widest(test, least, value), test, least, value), generate
 
 
 @intrinsic
@@ -298,10 +415,11 @@ def which(_: Any, test: Any, least: Any, value: Any, other: Any) -> Any:
     """`value` in the lanes where `test` is at least `least`, `other` in the others."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        a, b, c, d = (_spread(builder, v) for v in args)
+        vector = context.get_value_type(sig.return_type)
+        a, b, c, d = (_spread(builder, v, vector) for v in args)
         return builder.select(builder.fcmp_ordered(">=", a, b, flags=_FLAGS), c, d)
 
-    return signature(lanes, test, least, value, other), generate
+    return signature(_widest(test, least, value, other), test, least, value, other), generate
 
 
 @intrinsic
@@ -349,10 +467,12 @@ def power_of_two(_: Any, x: Any, factors: Any) -> Any:
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         data = context.make_array(sig.args[1])(context, builder, args[1]).data
+        vector = context.get_value_type(sig.return_type)
+        bits = _whole(vector)
 
         def factor(i: int) -> Any:
             place = builder.gep(data, [ir.Constant(ir.IntType(64), i)])
-            return _spread(builder, builder.load(place))
+            return _spread(builder, builder.load(place), vector)
 
         # Adding three halves of 2^24 leaves no room for fractions: rounds to whole numbers.
         whole = builder.fadd(args[0], factor(0), flags=_FLAGS)
@@ -360,10 +480,10 @@ def power_of_two(_: Any, x: Any, factors: Any) -> Any:
         p = factor(1)
         for i in range(2, len(FACTORS)):
             p = builder.fadd(builder.fmul(p, f, flags=_FLAGS), factor(i), flags=_FLAGS)
-        raised = builder.shl(builder.bitcast(whole, _WHOLE), _constant(_WHOLE, 23))
-        return builder.bitcast(builder.add(builder.bitcast(p, _WHOLE), raised), _VECTOR)
+        raised = builder.shl(builder.bitcast(whole, bits), _constant(bits, 23))
+        return builder.bitcast(builder.add(builder.bitcast(p, bits), raised), vector)
 
-    return signature(lanes, lanes, factors), generate
+    return signature(x, x, factors), generate
 
 
 @intrinsic

@@ -25,8 +25,8 @@ from likeness.ops.lanes import (
     load,
     lower,
     power_of_two,
+    prefetch,
     root,
-    steps,
     store,
     store_threes,
     strided,
@@ -35,22 +35,23 @@ from likeness.ops.lanes import (
 from likeness.ops.portray import Changes, _portray
 from likeness.ops.ride import AWAY, Riders
 from likeness.ops.splats import DILATION, NEAR, WIDE
-from likeness.ops.splats_cpu import (
+from likeness.ops.splats_draw_cpu import draw_tile, light_of, new_tile, place_of
+from likeness.ops.splats_pack_cpu import (
+    BLOCK,
+    DEPTH,
+    FINE,
+    LINE,
+    SHEET,
     TILE,
-    box_of,
-    count_tiles,
-    draw_tile,
-    nearest_first,
-    new_tile,
-    sizes_of,
+    deal,
+    in_order,
+    keep,
+    starts_of,
+    write_lines,
 )
 from likeness.ops.twins import match_threads, threads
 
 _FAST = {"contract", "nsz", "arcp"}
-_BLOCK = 256  # splats that a worker takes together
-_LINE = 16  # numbers of a packed splat: see `splats_cpu`
-_ROWS = 16 + 3  # numbers of a splat on their way: a line, then depth and reach down and its share
-_DEPTH, _HIGH, _FINE = 16, 17, 18
 _EDGES = 9  # coordinates of a triangle, then 16 of what its atlas adds
 f32 = np.float32
 _LOW, _SPAN = f32(AWAY[0]), f32(AWAY[1] - AWAY[0])
@@ -103,11 +104,11 @@ def _fetch(corners, closed, vertices, cells, weights, motion, shade, first, last
         j = i - first
         for k in range(3):
             v = corners[i, k]
-            s[(3 * k) * _BLOCK + j] = vertices[v, 0]
-            s[(3 * k + 1) * _BLOCK + j] = vertices[v, 1]
-            s[(3 * k + 2) * _BLOCK + j] = vertices[v, 2]
-        s[_EDGES * _BLOCK + j] = f32(1) if closed[i] else f32(0)
-        at, to = cells[i, 0], (_EDGES + 1) * _BLOCK + 16 * j
+            s[(3 * k) * BLOCK + j] = vertices[v, 0]
+            s[(3 * k + 1) * BLOCK + j] = vertices[v, 1]
+            s[(3 * k + 2) * BLOCK + j] = vertices[v, 2]
+        s[_EDGES * BLOCK + j] = f32(1) if closed[i] else f32(0)
+        at, to = cells[i, 0], (_EDGES + 1) * BLOCK + 16 * j
         moved, shaded = load(motion, 3 * at) * weights[i, 0], load(shade, 5 * at) * weights[i, 0]
         for k in range(1, 4):
             at = cells[i, k]
@@ -135,14 +136,14 @@ def _matrix(w, x, y, z):
 @njit(error_model="numpy", fastmath=_FAST)
 def _eight(
     i, q, s, weights, offset, rotation, log_scale, opacity, colour, follow, harmonics, glossy, c,
-    factors, terms, out,
+    factors, terms, width, height, lines, sheet,
 ):  # fmt: skip
-    """Splats `i` to `i + 7`, whose triangles are at `q` of a block, to their numbers in `out`."""
-    ax, ay, az = load(s, q), load(s, _BLOCK + q), load(s, 2 * _BLOCK + q)
-    bx, by, bz = load(s, 3 * _BLOCK + q), load(s, 4 * _BLOCK + q), load(s, 5 * _BLOCK + q)
-    cx, cy, cz = load(s, 6 * _BLOCK + q), load(s, 7 * _BLOCK + q), load(s, 8 * _BLOCK + q)
-    closed = load(s, _EDGES * _BLOCK + q)
-    added = (_EDGES + 1) * _BLOCK + 16 * q
+    """Splats `i` to `i + 7`, whose triangles are at `q` of a block, to lines and their sheet."""
+    ax, ay, az = load(s, q), load(s, BLOCK + q), load(s, 2 * BLOCK + q)
+    bx, by, bz = load(s, 3 * BLOCK + q), load(s, 4 * BLOCK + q), load(s, 5 * BLOCK + q)
+    cx, cy, cz = load(s, 6 * BLOCK + q), load(s, 7 * BLOCK + q), load(s, 8 * BLOCK + q)
+    closed = load(s, _EDGES * BLOCK + q)
+    added = (_EDGES + 1) * BLOCK + 16 * q
     # axes of the triangle: see `ride_cpu._axes`
     ex, ey, ez, sx, sy, sz = bx - ax, by - ay, bz - az, cx - ax, cy - ay, cz - az
     nx, ny, nz = ey * sz - ez * sy, ez * sx - ex * sz, ex * sy - ey * sx
@@ -247,19 +248,8 @@ def _eight(
     xx, xy = a0 * a0 + a1 * a1 + a2 * a2 + f32(DILATION), a0 * b0 + a1 * b1 + a2 * b2
     yy = b0 * b0 + b1 * b1 + b2 * b2 + f32(DILATION)
     sharp = f32(1) / (xx * yy - xy * xy)  # determinant of the inverse
-    ca, cb, cc = yy * sharp, f32(0) - xy * sharp, xx * sharp
-    store(out, 0 * LANES, kx * lens_x + c[_LENS + 2])
-    store(out, 1 * LANES, ky * lens_y + c[_LENS + 3])
-    store(out, 2 * LANES, ca)
-    store(out, 3 * LANES, cb)
-    store(out, 4 * LANES, cc)
-    store(out, 5 * LANES, solid)
-    sizes_of(ca, cb, cc, sharp, solid, factors, terms, out, 6 * LANES)
-    store(out, 15 * LANES, load(out, 12 * LANES))
-    store(out, _HIGH * LANES, load(out, 13 * LANES))
-    store(out, _DEPTH * LANES, z)
-    fine = which(z, f32(NEAR), which(turned, f32(1e-37), solid, f32(0)), f32(0))
-    store(out, _FINE * LANES, fine)
+    store(sheet, DEPTH, z)
+    store(sheet, FINE, which(z, f32(NEAR), which(turned, f32(1e-37), solid, f32(0)), f32(0)))
     # colour, with its harmonics of degree 1 in the axes of what it goes with
     red = strided(colour, 3 * i, 3) + strided(s, added + 8, 16)
     green = strided(colour, 3 * i + 1, 3) + strided(s, added + 9, 16)
@@ -280,25 +270,26 @@ def _eight(
         green = green + dz * strided(harmonics, h + 4, 9) + dx * strided(harmonics, h + 7, 9)
         blue = blue + dy * strided(harmonics, h + 2, 9)
         blue = blue + dz * strided(harmonics, h + 5, 9) + dx * strided(harmonics, h + 8, 9)
-    store(out, 12 * LANES, red)
-    store(out, 13 * LANES, green)
-    store(out, 14 * LANES, blue)
+    write_lines(
+        kx * lens_x + c[_LENS + 2], ky * lens_y + c[_LENS + 3], yy * sharp, f32(0) - xy * sharp,
+        xx * sharp, sharp, solid, red, green, blue, factors, terms, width, height, lines, sheet,
+    )  # fmt: skip
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _stage(
     corners, closed, vertices, cells, cell_weights, motion, shade, weights, offset, rotation,
     log_scale, opacity, colour, follow, harmonics, glossy, c, factors, terms, width, height,
-    packed, reach, keys, kept, workers,
+    packed, reach, keys, origin, tiles, grid, kept,
 ):  # fmt: skip
     """All splats in blocks; those that are drawn are packed one after another within each block,
-    `kept` says how many."""
-    count = corners.shape[0]
+    `kept` says how many. A row of `grid` for each worker."""
+    count, workers, across = corners.shape[0], grid.shape[0], (width + TILE - 1) // TILE + 1
     for worker in nb.prange(workers):
-        s = np.empty((_EDGES + 1 + 16) * _BLOCK, np.float32)
-        out = np.empty(_ROWS * LANES, np.float32)
+        s = np.empty((_EDGES + 1 + 16) * BLOCK, np.float32)
+        lines, sheet = np.empty(LINE * LANES, np.float32), np.empty(SHEET, np.float32)
         for block in range(worker, kept.shape[0], workers):
-            begin, last = block * _BLOCK, min((block + 1) * _BLOCK, count)
+            begin, last = block * BLOCK, min((block + 1) * BLOCK, count)
             first = last - (last - begin + LANES - 1) // LANES * LANES  # whole eights
             _fetch(
                 corners, closed, vertices, cells, cell_weights, motion, shade, first, last, s
@@ -307,90 +298,71 @@ def _stage(
             for i in range(first, last, LANES):
                 _eight(
                     i, i - first, s, weights, offset, rotation, log_scale, opacity, colour, follow,
-                    harmonics, glossy, c, factors, terms, out,
+                    harmonics, glossy, c, factors, terms, width, height, lines, sheet,
                 )  # fmt: skip
-                for lane in range(max(begin - i, 0), LANES):
-                    x, y, depth = out[lane], out[LANES + lane], out[_DEPTH * LANES + lane]
-                    rx, ry = out[10 * LANES + lane], out[_HIGH * LANES + lane]
-                    check = x + y + depth + rx + ry
-                    for k in range(2, 15):
-                        check += out[k * LANES + lane]
-                    if not (out[_FINE * LANES + lane] >= f32(1 / 255) and np.isfinite(check)):
-                        continue
-                    if box_of(x, y, rx, ry, width, height, reach, to) == 0:
-                        continue
-                    keys[to] = f32(depth).view(np.uint32)
-                    for k in range(_LINE):
-                        packed[to, k] = out[k * LANES + lane]
-                    to += 1
+                to = keep(
+                    lines, sheet, max(begin - i, 0), i, to, packed, reach, keys, origin, tiles,
+                    grid[worker], across,
+                )  # fmt: skip
             kept[block] = to - begin
-
-
-@njit(cache=True, error_model="numpy")
-def _order(kept, keys, order, other_keys, other):
-    """Places of packed splats, nearest first."""
-    total = 0
-    for block in range(kept.shape[0]):
-        for j in range(block * _BLOCK, block * _BLOCK + kept[block]):
-            order[total], keys[total] = j, keys[j]  # never ahead of where it reads
-            total += 1
-    return nearest_first(keys[:total], order[:total], other_keys, other)
-
-
-@njit(parallel=True, cache=True, error_model="numpy")
-def _deal(reach, order, columns, rows, strips, cursor, lists):
-    """The tiles' lists, nearest first; `cursor` begins as where each list does."""
-    for strip in nb.prange(strips):
-        first, end = strip * rows // strips, (strip + 1) * rows // strips
-        for n in range(order.shape[0]):
-            j = order[n]
-            for ty in range(max(reach[j, 2], first), min(reach[j, 3] + 1, end)):
-                for tx in range(reach[j, 0], reach[j, 1] + 1):
-                    to = cursor[ty * columns + tx]
-                    cursor[ty * columns + tx] = to + 1
-                    lists[to] = j
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _paint(packed, starts, lists, width, height, picture, alpha, factors, workers):
-    """The picture, channels last, tile by tile."""
+    """The picture, channels last, tile by tile; every worker takes whole rows of tiles, as
+    neighbours share splats."""
     columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
-    none = steps(f32(0)) * f32(0)
     for worker in nb.prange(workers):
-        b, spans, edges = new_tile()
-        for tile in range(worker, rows * columns, workers):
-            left, top = (tile % columns) * TILE, (tile // columns) * TILE
-            across, down = min(TILE, width - left), min(TILE, height - top)
-            if starts[tile] == starts[tile + 1]:
-                for y in range(top, top + down):
-                    at = y * width + left
-                    alpha[at : at + across] = f32(0)
-                    picture[3 * at : 3 * (at + across)] = f32(0)
+        b, spans, codes = new_tile()
+        for row in range(worker, rows, workers):
+            for column in range(columns):
+                tile, left, top = row * columns + column, column * TILE, row * TILE
+                if starts[tile] == starts[tile + 1]:
+                    b[:] = f32(0)
+                    b[: TILE * TILE] = f32(1)
+                else:
+                    _ask_to_write(picture, alpha, left, top, width, height)
+                    draw_tile(packed, starts, lists, tile, left, top, factors, b, spans, codes)
+                _put(b, picture, alpha, left, top, width, height)
+
+
+@njit(error_model="numpy")
+def _ask_to_write(picture, alpha, left, top, width, height):
+    """The lines a tile will be written to: they come while it is drawn."""
+    for y in range(top, min(top + TILE, height)):
+        at = y * width + left
+        prefetch(alpha, at)
+        for line in range(3):
+            prefetch(picture, 3 * at + line * TILE)
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def _put(b, picture, alpha, left, top, width, height):
+    """A tile into a picture, both flat."""
+    for y in range(min(TILE, height - top)):
+        for x in range(left, min(left + TILE, width), LANES):
+            at, place = (top + y) * width + x, place_of(y, x - left)
+            if x + LANES <= width:
+                store(alpha, at, light_of(b, place))
+                store_threes(
+                    picture, 3 * at, _within(b, place, 1), _within(b, place, 2),
+                    _within(b, place, 3),
+                )  # fmt: skip
                 continue
-            draw_tile(packed, starts, lists, tile, left, top, factors, b, spans, edges)
-            for y in range(down):
-                at, row = (top + y) * width + left, y * TILE
-                if across == TILE:
-                    for x in range(0, TILE, LANES):
-                        light = load(b, row + x)
-                        store(alpha, at + x, f32(1) - higher(light, none - light))
-                        parts = b, row + x
-                        store_threes(
-                            picture, 3 * (at + x), _within(*parts, 1), _within(*parts, 2),
-                            _within(*parts, 3),
-                        )  # fmt: skip
-                    continue
-                for x in range(across):
-                    alpha[at + x] = f32(1) - abs(b[row + x])
-                    for k in range(3):
-                        value = b[(k + 1) * TILE * TILE + row + x]
-                        picture[3 * (at + x) + k] = min(max(value, f32(0)), f32(1))
+            for i in range(width - x):
+                alpha[at + i] = f32(1) - abs(b[place + i])
+                for k in range(3):
+                    value = b[(k + 1) * TILE * TILE + place + i]
+                    picture[3 * (at + i) + k] = min(max(value, f32(0)), f32(1))
 
 
 @njit(error_model="numpy", fastmath=_FAST)
 def _within(b, at, channel):
     """Eight numbers of a channel of a tile, between 0 and 1."""
     return lower(higher(load(b, channel * TILE * TILE + at), f32(0)), f32(1))
+
+
+_NO_SLOTS = np.empty(0, np.int64)
 
 
 class _Scratch(threading.local):
@@ -442,14 +414,18 @@ def portray(
         table = _scratch.take(name, np.float32, atlas.shape[1] + LANES)
         weigh(numbers, changes.own, _plain(atlas).reshape(-1), atlas.shape[1], table)
         tables.append(table)
-    blocks = -(-count // _BLOCK)
-    room = blocks * _BLOCK
-    packed = _scratch.take("packed", np.float32, room, _LINE)
-    reach = _scratch.take("reach", np.int16, room, 4)
+    blocks = -(-count // BLOCK)
+    room = blocks * BLOCK
+    columns, rows = -(-width // TILE), -(-height // TILE)
+    strips = max(1, min(rows, threads()))
+    packed = _scratch.take("packed", np.float32, room * LINE)
+    reach = _scratch.take("reach", np.int32, room, 2)
     keys, more_keys = (_scratch.take(n, np.uint32, room) for n in ("keys", "more keys"))
-    places, more = (_scratch.take(n, np.int32, room) for n in ("places", "more places"))
+    places, more, origin, tiles = (
+        _scratch.take(n, np.int32, room) for n in ("places", "more places", "origin", "tiles")
+    )
+    grid = np.zeros((strips, (rows + 1) * (columns + 1)), np.int32)
     kept = np.empty(blocks, np.int64)
-    workers = threads()
     flat = [
         _plain(x).reshape(-1)
         for x in (
@@ -460,18 +436,14 @@ def portray(
     _stage(
         _plain(r.corners), _plain(r.closed), _plain(vertices), _plain(changes.cells),
         _plain(changes.weights), *tables, *flat, changes.harmonics.shape[1] > 0, c, FACTORS, TERMS,
-        width, height, packed, reach, keys, kept, min(workers, blocks),
+        width, height, packed, reach, keys, origin, tiles, grid, kept,
     )  # fmt: skip
-    order = _order(kept, keys, places, more_keys, more)
-    columns, rows = -(-width // TILE), -(-height // TILE)
-    strips = min(rows, workers)
-    starts = np.zeros(rows * columns + 1, np.int64)
-    count_tiles(reach, order, columns, rows, strips, starts[1:])
-    np.cumsum(starts, out=starts)
+    order = in_order(kept, keys, places, more_keys, more)
+    starts = np.empty(rows * columns + 1, np.int64)
+    starts_of(grid, columns, rows, starts)
     lists = _scratch.take("lists", np.int32, int(starts[-1]))
-    _deal(reach, order, columns, rows, strips, starts[:-1].copy(), lists)
+    deal(reach, order, columns, rows, strips, starts[:-1].copy(), lists, _NO_SLOTS, _NO_SLOTS)
     picture, alpha = torch.empty(height, width, 3), torch.empty(height, width)
     flat = (picture.view(-1).numpy(), alpha.view(-1).numpy())
-    tiles = max(1, min(64, rows * columns))
-    _paint(packed, starts, lists, width, height, *flat, FACTORS, tiles)
+    _paint(packed, starts, lists, width, height, *flat, FACTORS, strips)
     return picture, alpha

@@ -3,8 +3,9 @@
 Blending is one program per tile of 16x16 pixels, walking its list front to back, some splats at
 once: light is a product down them, in registers, and what a splat sums over pixels is a product of
 matrices with the pixels' moments about the middle of the tile. The form of the gradient is the one
-`splats_cpu` explains. The sums of a splat go to a slot per tile and are added in order: nothing is
-atomic, and results do not depend on timing. Runs on a CPU in Triton's interpreter, for tests.
+`splats_draw_cpu` explains. The sums of a splat go to a slot per tile and are added in order:
+nothing is atomic, and results do not depend on timing. Runs on a CPU in Triton's interpreter, for
+tests.
 """
 
 # pyright: reportMissingImports=false

@@ -25,9 +25,14 @@ from likeness.trackers.point_model import PointModel
 RIG = "clay"
 
 
+def has_habits(rig: Rig) -> bool:
+    """Whether it was measured how the mesh errs against this rig's landmarks."""
+    return rig.name == RIG and tuple(rig.shape_names) == ARKIT
+
+
 def with_habits(model: PointModel, rig: Rig) -> PointModel:
     """The rig's landmarks as MediaPipe finds them; unchanged for rigs we have not measured."""
-    if rig.name != RIG or tuple(rig.shape_names) != ARKIT:
+    if not has_habits(rig):
         return model
     habits = _habits()
     people, moments = habits["people"], habits["moments"]

@@ -1,5 +1,6 @@
 """Every frame's head moved until the picture has the points' own colours where they are."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -32,26 +33,43 @@ _ROBUST = 0.15  # colour difference beyond which a point is doubted: it may be a
 _FARTHEST = 4.0  # standard deviations
 
 
-def refined(
-    capture: Capture, track: Track, head: HeadPoints, train: list[int]
-) -> tuple[Track, float]:
-    """One round: learn the points' colours, then move every frame's head. Also the median move
-    on screen, in pixels."""
-    chosen = [train[i] for i in np.linspace(0, len(train) - 1, LOOKS).round().astype(int)]
-    scale = track.cameras.width / 256
+def some(train: list[int], most: int = LOOKS) -> list[int]:
+    """At most so many training frames, evenly."""
+    chosen = [train[i] for i in np.linspace(0, len(train) - 1, most).round().astype(int)]
+    return list(dict.fromkeys(chosen))
+
+
+def looked(
+    capture: Capture, track: Track, head: HeadPoints, frames: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colours that the points have in some frames [T, N, 3], and which are seen there [T, N]."""
     values, seen = [], []
-    for index in dict.fromkeys(chosen):
+    for index in frames:
         pixels, facing = projected(track, head, index)
-        value, _, inside = Brightness(capture[index].rgb8, 0.8 * scale).at(pixels)
+        picture = Brightness(capture[index].rgb8, 0.8 * track.cameras.width / 256)
+        value, _, inside = picture.at(pixels)
         values.append(value)
         seen.append(inside * (facing > 0.35) * within_matte(track, index, pixels))
-    colours, worth = typical(np.stack(values), np.stack(seen))
-    worth = worth * head.worth
+    return np.stack(values), np.stack(seen)
+
+
+def refined(
+    capture: Capture,
+    track: Track,
+    head: HeadPoints,
+    train: list[int],
+    frames: Iterable[int] | None = None,
+) -> tuple[Track, float]:
+    """One round: learn the points' colours from training frames, then move the head in every frame,
+    or in some. Also the median move on screen, in pixels."""
+    colours, worth = typical(*looked(capture, track, head, some(train)))
+    worth, scale = worth * head.worth, track.cameras.width / 256
     now = track.expressions
     poses, coefficients = now.world_from_head.clone(), now.coefficients.clone()
     personal = None if now.personal is None else now.personal.clone()
     told, moves = head.told, []
-    for index in counted(range(len(track)), "aligning the head"):
+    every = range(len(track)) if frames is None else list(frames)
+    for index in counted(every, "aligning the head"):
         if track.confidence[index] <= 0:
             continue
         new = _aligned_head(capture, track, head, index, colours, worth, scale)
@@ -131,7 +149,7 @@ def _aligned_head(
         invert_rigid(camera.camera_from_world) @ new,
         weights[: head.personal],
         weights[head.personal :],
-        float(np.median(move)),
+        float(np.median(move)) if len(move) else 0.0,
     )
 
 

@@ -23,26 +23,58 @@ from likeness.core.track_files import MapFolder
 from likeness.trackers.camera_motion import camera_motion, moving_cameras, steadied_points
 from likeness.trackers.check import check_capture
 from likeness.trackers.detection import Landmarks2D, found_points
-from likeness.trackers.eyes import RIMS, EyePatches, eye_coefficients
+from likeness.trackers.eyes import EyePatches, eye_coefficients
 from likeness.trackers.focal import seen_focal
 from likeness.trackers.habits import with_habits
 from likeness.trackers.matting import estimate_backdrop
 from likeness.trackers.networks import labels_of, matting_of
 from likeness.trackers.personal import Personal, adapt
-from likeness.trackers.plausible import usual_pull
 from likeness.trackers.point_model import PointModel, point_model
-from likeness.trackers.regions import OVAL
-from likeness.trackers.solve import Evidence, Priors, Solution, residual_of, solve, start
+from likeness.trackers.solve import Evidence, Solution, solve, start
 from likeness.trackers.steady import steadied, steadied_rotations
 from likeness.trackers.torso import shoulder_depth, shoulder_motion, world_from_torso
 from likeness.trackers.torso_mask import torso_mask
+from likeness.trackers.witnesses import (
+    as_one_witness,
+    as_rigged,
+    chosen,
+    chosen_frames,
+    default_priors,
+    evidence_of,
+    own_directions,
+    spread,
+    with_eyes,
+)
 
 _log = logging.getLogger(__name__)
-_FACE = 150.0  # pixels; residuals are counted as if the face were this wide
 _WHO = 24  # frames that say who someone is
-_HELD = 2e4  # how strongly blinks and gaze keep what the pictures said
 _ASSUMED = "assumed: the head turns too little to show it"
 _FOCAL = 1.25  # of the longer side of the original picture, when nobody knows
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """What was seen in a capture: landmarks as they are and without the camera's sway, the camera
+    and where its focal length is from, maps, eyes, the sway, what is behind, training frames."""
+
+    found: Landmarks2D
+    still: Landmarks2D
+    camera: Camera
+    told: str
+    maps: MapFolder
+    patches: EyePatches
+    swaying: np.ndarray
+    backdrop: np.ndarray
+    train: list[int]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """A track that knows nothing of shoulders yet, its camera at rest, and how it was solved."""
+
+    track: Track
+    camera: Camera
+    solution: Solution
 
 
 @dataclass(frozen=True)
@@ -69,56 +101,50 @@ class Landmarks:
 
     def track(self, capture: Capture, rig: Rig, folder: Path) -> Track:
         """Track a capture; mattes and regions go into `folder` as they are drawn."""
+        sight = self.look(capture, rig, folder)
+        return finished(capture, rig, sight, self.fitted(capture, rig, sight))
+
+    def look(self, capture: Capture, rig: Rig, folder: Path) -> Sight:
+        """What the pictures show, before the rig is fitted to it."""
         found = found_points(capture, self.person, self.points)
         if not (found.confidence > 0).any():
             raise BadInput(
                 f"No face was found in any of the {len(capture)} frames of {capture.name!r}. "
                 "Check that a face is in the picture, upright and lit."
             )
-        camera = self._camera(capture)
         maps = MapFolder(Path(folder))
         patches = EyePatches.empty(len(capture))
         alphas = self._maps(capture, found, maps, patches)
         swaying = camera_motion(capture, maps, found.confidence)
         backdrop = self._backdrop(capture, alphas, swaying)
-        model = point_model(rig)
-        model = with_habits(model, rig) if self.habits else model
         splits = capture.splits or last_fifth(len(capture))
         train = [i for i in splits.train if found.confidence[i] > 0]
         train = train or np.flatnonzero(found.confidence > 0).tolist()
         still = replace(found, points=steadied_points(found.points, swaying, capture.size))
-        evidence = evidence_of(still, camera, model.worth)
-        camera, told = self._with_focal(capture, camera, rig, still, train)
-        look = partial(eye_coefficients, rig, patches, found.points, camera.intrinsics[:2, 2])
-        solution, personal = self._fit(model, evidence, camera, train, capture.fps, look)
-        head = rigid(solution.rotation, solution.translation)
-        head = filled(head, found.confidence)
+        camera, told = self._with_focal(capture, self._camera(capture), rig, still, train)
+        return Sight(found, still, camera, told, maps, patches, swaying, backdrop, train)
+
+    def fitted(self, capture: Capture, rig: Rig, sight: Sight) -> Fit:
+        """The rig in every frame, with the mesh's habits or without."""
+        found, camera = sight.found, sight.camera
+        model = point_model(rig)
+        model = with_habits(model, rig) if self.habits else model
+        evidence = evidence_of(sight.still, camera, model.worth)
+        look = partial(eye_coefficients, rig, sight.patches, found.points, camera.intrinsics[:2, 2])
+        solution, personal = self._fit(model, evidence, camera, sight.train, capture.fps, look)
+        head = filled(rigid(solution.rotation, solution.translation), found.confidence)
         camera, world_from_head = into_world(camera, head, found.confidence)
-        middle = int(rest_frame(world_from_head, train))
-        alpha = maps.alpha(middle)
-        assert alpha is not None  # `_maps` drew it
-        points = found.points[middle, :, :2]
-        torso, _ = torso_mask(capture[middle].rgb8, alpha >= 128, points)
-        motion = shoulder_motion(capture, torso, middle, found.confidence, swaying)
-        identity = personal.identity(rig, own_directions(model, solution))
-        rest = world_from_head[middle]
-        depth = shoulder_depth(rig, identity, camera, rest)
         expressions = expressions_of(rig, solution, personal, world_from_head, found.confidence)
-        expressions = replace(
-            expressions, world_from_torso=world_from_torso(motion, camera, rest, depth)
-        )
-        report = check_capture(capture, found, world_from_head, expressions, solution, splits)
-        report["focal"] = told
-        return Track(
-            moving_cameras(camera, swaying),
+        track = Track(
+            moving_cameras(camera, sight.swaying),
             expressions,
-            identity,
+            personal.identity(rig, own_directions(model, solution)),
             torch.from_numpy(found.confidence),
             torch.from_numpy(found.points[..., :2]),
-            maps,
-            backdrop,
-            report,
+            sight.maps,
+            sight.backdrop,
         )
+        return Fit(track, camera, solution)
 
     def _camera(self, capture: Capture) -> Camera:
         """A camera at the origin; the principal point is the middle of the original picture."""
@@ -231,83 +257,21 @@ class Landmarks:
         return estimate_backdrop(capture, alphas, swaying)[0]
 
 
-def evidence_of(
-    found: Landmarks2D, camera: Camera, worth: Float[Tensor, " K"] | None = None
-) -> Evidence:
-    """Landmarks weighed by what they are worth; unless told, contour points count little, for they
-    slide, and irises more."""
-    points = torch.from_numpy(found.points[..., :2]).float()
-    seen = torch.from_numpy(found.confidence > 0)
-    width = points[:, :468, 0].amax(-1) - points[:, :468, 0].amin(-1)
-    width = float(width[seen].median())
-    if worth is None:
-        worth = torch.ones(points.shape[1])
-        worth[list(OVAL)] = 0.1
-        worth[468:] = 1.5
-    weights = worth * seen[:, None] * (_FACE / width) ** 2
-    shots = found.shots
-    joined = np.zeros(len(shots), np.float32)
-    joined[1:-1] = (shots[1:-1] == shots[:-2]) & (shots[1:-1] == shots[2:])
-    known = found.confidence > 0
-    joined[1:-1] *= known[1:-1] & known[:-2] & known[2:]
-    return Evidence(
-        torch.nan_to_num(points),
-        weights,
-        torch.from_numpy(joined),
-        camera.intrinsics[:2, 2].clone(),
-        wide=width / _FACE,
-    )
-
-
-def spread(use: Tensor, most: int) -> Tensor:
-    """At most so many of some frames, evenly."""
-    return use[torch.linspace(0, len(use) - 1, min(most, len(use))).round().long()]
-
-
-def as_one_witness(model: PointModel, priors: Priors, frames: int) -> Priors:
-    """Frames of one clip repeat each other's errors: where those are accounted for, all together
-    say no more of who someone is than one would."""
-    return replace(priors, identity=priors.identity * frames) if model.strange_shapes else priors
-
-
-def own_directions(model: PointModel, solution: Solution) -> Float[Tensor, " D"]:
-    """Who someone is, without how the face mesh errs on them."""
-    return solution.identity[: len(solution.identity) - model.strange_directions]
-
-
-def as_rigged(
-    model: PointModel, evidence: Evidence, solution: Solution
-) -> tuple[PointModel, Solution]:
-    """What the rig alone says of each frame, and by how much that misses the landmarks."""
-    count = solution.coefficients.shape[1] - model.strange_shapes
-    model = model.without_strange_shapes()
-    plain = replace(solution, coefficients=solution.coefficients[:, :count])
-    return model, replace(plain, residual=residual_of(model, evidence, plain))
-
-
-def chosen(evidence: Evidence, use: Tensor) -> Evidence:
-    """Some frames only; smoothness holds where the chosen ones were neighbours."""
-    gap = torch.ones(len(use))
-    if len(use) > 2:
-        gap[1:-1] = ((use[1:-1] - use[:-2] == 1) & (use[2:] - use[1:-1] == 1)).float()
-    gap[[0, -1]] = 0
-    return replace(
-        evidence,
-        points=evidence.points[use],
-        weights=evidence.weights[use],
-        joined=evidence.joined[use] * gap,
-        curves=None if evidence.curves is None else evidence.curves[use],
-    )
-
-
-def chosen_frames(solution: Solution, use: Tensor) -> Solution:
-    return replace(
-        solution,
-        rotation=solution.rotation[use],
-        translation=solution.translation[use],
-        coefficients=solution.coefficients[use],
-        residual=solution.residual[use],
-    )
+def finished(capture: Capture, rig: Rig, sight: Sight, fit: Fit) -> Track:
+    """The track with the shoulders' motion and the capture's report."""
+    track, camera, found = fit.track, fit.camera, sight.found
+    poses = track.expressions.world_from_head
+    middle = int(rest_frame(poses, sight.train))
+    alpha = sight.maps.alpha(middle)
+    assert alpha is not None  # `look` drew it
+    torso, _ = torso_mask(capture[middle].rgb8, alpha >= 128, found.points[middle, :, :2])
+    motion = shoulder_motion(capture, torso, middle, found.confidence, sight.swaying)
+    depth = shoulder_depth(rig, track.identity, camera, poses[middle])
+    placed = world_from_torso(motion, camera, poses[middle], depth)
+    expressions = replace(track.expressions, world_from_torso=placed)
+    splits = capture.splits or last_fifth(len(capture))
+    report = check_capture(capture, found, poses, expressions, fit.solution, splits)
+    return replace(track, expressions=expressions, report=report | {"focal": sight.told})
 
 
 def still_poses(solution: Solution, joined: Float[Tensor, " T"]) -> Solution:
@@ -316,46 +280,6 @@ def still_poses(solution: Solution, joined: Float[Tensor, " T"]) -> Solution:
         rotation=steadied_rotations(solution.rotation, joined),
         translation=steadied(solution.translation, joined),
     )
-
-
-def with_eyes(evidence: Evidence, curves: Float[Tensor, "T E"]) -> Evidence:
-    """Blinks and gaze held as measured (NaN: not measured); the mesh's lid points, which lag
-    behind real lids, no longer count."""
-    measured = ~curves.isnan().all(0)
-    weights = evidence.weights.clone()
-    if bool(measured.any()):
-        weights[:, RIMS.ravel()] *= 0.2
-        weights[:, 468:] *= 0.2
-    return replace(
-        evidence, weights=weights, curves=curves.nan_to_num(), sure=_HELD * measured.float()
-    )
-
-
-def default_priors(model: PointModel, smooth: float) -> Priors:
-    """Pulls to rest; each coefficient is held in its range. Blinks are barely smoothed. What comes
-    after the named shapes counts in standard deviations."""
-    count, named = len(model.shapes), len(model.names)
-    pull = torch.diag(torch.full((count,), 3.0))
-    pull[:named, :named] = usual_pull(model.names)
-    still = model.shapes.norm(dim=-1).amax(-1) < 1e-6  # metres at full strength
-    pull[still] = pull[:, still] = 0
-    pull[still, still] = 1e6
-    hold = torch.full((count,), 30.0)
-    hold[:14] = 4.0  # the eyes come first among ARKit's names
-    low, high = torch.zeros(count), torch.full((count,), 1.0)
-    low[named:], high[named:] = -4.0, 4.0
-    hold[named:] = 3.0
-    identity = torch.full((len(model.directions),), 0.5)
-    if model.strange_directions:
-        identity[: -model.strange_directions] = 1.5
-        identity[-model.strange_directions :] = 1.0
-    if model.strange_shapes:
-        own = slice(count - model.strange_shapes, count)
-        pull[own, own] = torch.eye(model.strange_shapes)
-    return Priors(
-        pull, smooth * hold, low, high, identity=identity,
-        turn=3e4 * smooth, shift=3e6 * smooth, depth=1e6 * smooth,
-    )  # fmt: skip
 
 
 def filled(head: Tensor, confidence: np.ndarray) -> Tensor:

@@ -21,13 +21,13 @@ from likeness.core.geometry import (
 )
 from likeness.core.rig import Identity, Rig
 from likeness.trackers.detection import Landmarks2D, confidence_of, plausible
-from likeness.trackers.landmarks import default_priors, evidence_of
 from likeness.trackers.live_eyes import LiveEyes
 from likeness.trackers.live_fit import Fitted, FrameModel, fit_frame, person_model
 from likeness.trackers.mesh_points import POINTS, FaceBoxes, FaceMesh, Found
 from likeness.trackers.personal import adapt
 from likeness.trackers.point_model import PointModel, point_model
 from likeness.trackers.solve import solve, start
+from likeness.trackers.witnesses import default_priors, evidence_of
 
 FOCAL = 1.25
 """Of the longer side of the picture: what cameras have when nobody knows."""

@@ -21,16 +21,19 @@ from likeness.core.geometry import rigid
 from likeness.core.progress import counted
 from likeness.core.rig import Rig
 from likeness.core.track import Track
+from likeness.trackers.agreement import agreeing
 from likeness.trackers.align import Brightness, align, typical
+from likeness.trackers.habits import has_habits
 from likeness.trackers.head_alignment import LOOKS, refined, within_matte
 from likeness.trackers.head_points import HeadPoints
-from likeness.trackers.landmarks import Landmarks, rest_frame
+from likeness.trackers.landmarks import Landmarks, finished, rest_frame
 from likeness.trackers.steady import steadied, steadied_rotations
 from likeness.trackers.torso import on_screen, screen_motion, shoulder_depth, world_from_torso
 from likeness.trackers.torso_mask import enough, torso_at
 from likeness.trackers.torso_modes import torso_modes
 
 _log = logging.getLogger(__name__)
+_FEW = 4  # training frames: fewer tell no colours
 _POINTS = 3000  # of the shoulders
 _CALM = 2  # frames to each side; four cost a twentieth of a pixel
 _TORSO_STIFF = np.array([1e2, 1e1, 1e1, 3e2])  # turn, shifts, growth
@@ -59,21 +62,16 @@ class Photometric:
     """Robust Video Matting's weights (TorchScript or ONNX), in place of the bundled matting."""
     parser: Path | None = None
     """A face parser with CelebAMask-HQ's 19 classes, in place of regions from landmarks."""
-    habits: bool = False
-    """Take into account how the face mesh errs on synthetic people. Absolute poses come nearer to
-    the truth; avatars of real people come out less sharp, for frames that look alike are told
-    apart."""
+    habits: bool | None = None
+    """Take into account how the face mesh errs on synthetic people: true, false, or unless given
+    whichever the pictures agree with more."""
 
     def track(self, capture: Capture, rig: Rig, folder: Path) -> Track:
         """Track a capture; mattes and regions go into `folder` as they are drawn."""
-        base = Landmarks(
-            self.focal, self.person, self.modes, self.smooth, self.points, self.matte, self.parser,
-            self.habits,
-        )  # fmt: skip
-        track = base.track(capture, rig, folder)
+        track = self._landmarks(capture, rig, folder)
         splits = capture.splits or last_fifth(len(capture))
         train = [i for i in splits.train if track.confidence[i] > 0]
-        if len(train) < 4:
+        if len(train) < _FEW:
             _log.info("Too few frames for a photometric pass; the landmarks' poses are kept.")
             return track
         head = HeadPoints.spread(rig, track.identity, Generator().manual_seed(0))
@@ -91,6 +89,22 @@ class Photometric:
         if bent is not None:
             expressions = replace(track.expressions, torso=bent[0])
             track = replace(track, expressions=expressions, bends=bent[1])
+        return replace(track, report=report)
+
+    def _landmarks(self, capture: Capture, rig: Rig, folder: Path) -> Track:
+        """What landmarks say, with the mesh's habits or without."""
+        plain = Landmarks(
+            self.focal, self.person, self.modes, self.smooth, self.points, self.matte, self.parser,
+            bool(self.habits),
+        )  # fmt: skip
+        sight = plain.look(capture, rig, folder)
+        fits = [plain.fitted(capture, rig, sight)]
+        which = 0
+        if self.habits is None and has_habits(rig) and len(sight.train) >= _FEW:
+            fits.append(replace(plain, habits=True).fitted(capture, rig, sight))
+            which = agreeing(capture, rig, [fit.track for fit in fits], sight.train)
+        track = finished(capture, rig, sight, fits[which])
+        report = track.report | {"habits of the face mesh": bool(self.habits) or which == 1}
         return replace(track, report=report)
 
 

@@ -134,6 +134,9 @@ class Nerface:
     """Ask the fields only within the hull of the mattes; the paper does not."""
     mask: float = 0.3
     """Weight of the matte, where there is one; the paper has no such term."""
+    square: float = 24.0
+    """Weight of squares of colours' errors beside their sizes, with a grid: what cannot be hit,
+    hair and what frames show differently, is then met in the middle."""
     code_share: float = 0.1
     """The learning rate of codes against that of the layers: they must not learn what expressions
     can say, for new frames have none."""
@@ -343,7 +346,8 @@ class Nerface:
             told = avatar.told(view.expression, code)
             seen = walk(avatar.coarse, rays, told, avatar.occupied(), self.most, view.jitter)
             drawn = seen.values + (1 - seen.opacity[:, None]) * backdrop
-            losses = {"colour": (drawn - view.rgb).abs().mean()}
+            missed = drawn - view.rgb
+            losses = {"colour": missed.abs().mean() + self.square * missed.square().mean()}
             if self.hold > 0 and view.spots is not None:
                 places, wanted = guessed(avatar.guess, avatar.hull, (_MIST, _WALL), view.spots)
                 condition = told.condition.detach()

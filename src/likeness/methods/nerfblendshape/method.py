@@ -134,6 +134,8 @@ class NerfBlendShape:
     """From when on patches are compared perceptually; 1 never."""
     perceptual: float = 0.1
     """Weight of that comparison, and of L1 on such patches."""
+    square: float = 24.0
+    """Weight of squares of colours' errors beside their sizes; the paper has none."""
     sparsity: float = 0.0
     """Weight of the mean absolute entry of the tables of bases."""
     rate: float = 4e-3
@@ -391,7 +393,8 @@ class NerfBlendShape:
         drawn = seen.values + (1 - seen.opacity[:, None]) * behind
         truth = view.rgb.flatten(0, 1)
         late = view.patch and step >= self.patches_from * self.steps
-        losses = {"colour": (drawn - truth).abs().mean()}
+        missed = drawn - truth
+        losses = {"colour": missed.abs().mean() + self.square * missed.square().mean()}
         if late:
             losses["colour"] = 0.5 * losses["colour"]
             sides = (PATCH, PATCH, 3)
@@ -462,7 +465,7 @@ def paper() -> NerfBlendShape:
         ground_levels=0, degree=3,
         log2_size=14, width=64, depth=4, geometry=64, cells=128, reach=0, probes=0, on_person=0.0,
         measure_every=1000, carve=False, shape_steps=0, mask=1.0, mask_until=0.1, patches_from=0.5,
-        sparsity=1.0, rate=1e-3, network_share=1.0, decay=0.1, gain=1.0,
+        sparsity=1.0, square=0.0, rate=1e-3, network_share=1.0, decay=0.1, gain=1.0,
         torso=False, learn_backdrop=False, bend=False, small=1e-6, basis_share=1.0,
         shift=0.0, least=10.0, floor=1e-4, most=2048, resting=False, decay_from=0.0,
         patch_share=0.5,

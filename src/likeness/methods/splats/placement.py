@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import torch
-from scipy.spatial import KDTree
 from torch import Generator, Tensor
 
 from likeness.core.camera import Camera, project
@@ -11,6 +10,7 @@ from likeness.core.geometry import invert_rigid, transform
 from likeness.core.regions import REGION
 from likeness.methods.splats.code import RestPose
 from likeness.methods.splats.colours import coloured
+from likeness.methods.splats.fringe import HAIR_SPACING, in_fringe, uncovered
 from likeness.methods.splats.hair import hair_heights
 from likeness.methods.splats.lining import lining
 from likeness.methods.splats.looks import Look, sampled
@@ -28,7 +28,6 @@ from likeness.methods.splats.placed import (
 )
 from likeness.methods.splats.surface import Surface, triangle_areas
 from likeness.methods.splats.visible import affordable, gaps
-from likeness.ops.carry import triangle_axes
 
 # Splats per area, relative to plain skin.
 _DENSITY = {
@@ -48,7 +47,6 @@ _DENSITY = {
 }
 _HAIR_DEEP = 0.4  # of its height, below which hair is not filled: nobody sees it
 _FRINGE = 0.004  # metres that loose hair stands out beyond
-_HAIR_SPACING = (0.001, 0.006)  # metres between splats of the hair
 _SKIN_SPACING = (0.0003, 0.006)
 _CLOTHES_SPACING = (0.001, 0.008)
 _PERSON = 0.9  # of the matte: surely not the backdrop's colour
@@ -76,7 +74,7 @@ def place(
         joined(
             [
                 in_hair(surface, looks, round(_SPARE * hair), generator),
-                in_fringe(surface, looks, hair // 4, generator),
+                in_fringe(surface, looks, hair // 2, generator),
             ]
         ),
         on_shoulders(surface, looks, rest_torso, shoulders, generator),
@@ -101,7 +99,7 @@ def seen_ones(
         parts, filled.split([len(p.corners) for p in parts]), counts, strict=True
     ):
         kept.append(chosen(part, affordable(own, min(count, len(own)))))
-    for k, limits in enumerate((_SKIN_SPACING, _HAIR_SPACING, _CLOTHES_SPACING)):
+    for k, limits in enumerate((_SKIN_SPACING, HAIR_SPACING, _CLOTHES_SPACING)):
         kept[k] = replace(kept[k], spacing=gaps(at_rest(kept[k], surface), *limits))
     return joined(kept)
 
@@ -163,7 +161,7 @@ def in_hair(surface: Surface, looks: list[Look], count: int, generator: Generato
     inside = torch.where(bare(start, ears, looks, surface), 0.0, inside)
     order = torch.argsort((inside < 0.7).float() + 1e-3 * torch.rand(tries, generator=generator))
     kept = chosen(start, order[:count])
-    return replace(kept, spacing=gaps(at_rest(kept, surface), *_HAIR_SPACING))
+    return replace(kept, spacing=gaps(at_rest(kept, surface), *HAIR_SPACING))
 
 
 def bare(hair: Placed, ears: Tensor, looks: list[Look], surface: Surface) -> Tensor:
@@ -245,74 +243,3 @@ def reflected(pixels: Tensor, look: Look) -> Tensor:
     x = torch.where(odd & (x < near), -x, torch.where(odd & (x > wide - near), 2 * wide - x, x))
     y = torch.where(odd & (y > high - near), 2 * high - y, y)
     return torch.stack([x, y], -1)
-
-
-def in_fringe(surface: Surface, looks: list[Look], count: int, generator: Generator) -> Placed:
-    """Loose hair: where mattes show a person above the mouth whom no vertex of the head covers.
-    Each rides on the nearest place, on screen, where hair grows."""
-    grows = torch.isin(surface.regions, torch.tensor([REGION["scalp"], REGION["ears"]]))
-    own = grows[surface.triangles].all(-1).nonzero()[:, 0]
-    if not len(own):
-        own = torch.arange(len(surface.triangles))
-    lips = surface.regions == REGION["lips"]
-    share = -(-count // len(looks))
-    corners, offsets = [], []
-    for look in looks:
-        camera_from_head = look.camera.camera_from_world @ look.world_from_head
-        pixels = uncovered(look, lips, share, generator, above=True)
-        if not len(pixels):
-            continue
-        first = surface.triangles[own, 0]
-        around = transform(camera_from_head, look.vertices[first])
-        k = look.camera.intrinsics
-        at = around @ k.T
-        _, nearest = KDTree((at[:, :2] / at[:, 2:]).numpy()).query(pixels.numpy())
-        nearest = torch.from_numpy(nearest)
-        ray = torch.cat([pixels, torch.ones_like(pixels[:, :1])], -1) @ torch.linalg.inv(k).T
-        place = transform(invert_rigid(camera_from_head), ray * around[nearest, 2:])
-        mine = surface.triangles[own[nearest]]
-        axes = triangle_axes(look.vertices[mine])
-        away = place - look.vertices[mine[:, 0]]
-        corners.append(mine)
-        offsets.append((axes.mT @ away[..., None])[..., 0])
-    corners = torch.cat([*corners, own.new_zeros(0, 3)])[:count]
-    offset = torch.cat([*offsets, torch.zeros(0, 3)])[:count]
-    number = len(corners)
-    hair = torch.full((number,), REGION["hair"])
-    weights = torch.tensor([1.0, 0.0, 0.0]).expand(number, 3)
-    corner_uv = torch.zeros(len(surface.template), 2)
-    corner_uv[surface.triangles.flatten()] = surface.uv[surface.uv_triangles.flatten()]
-    uv = corner_uv[corners[:, 0]]
-    follow = surface.follows_head[corners[:, 0]]
-    grey = torch.full((number, 3), 0.5)
-    placed = Placed(corners, weights, offset, uv, hair, follow, follow, grey, follow)
-    return replace(placed, spacing=gaps(at_rest(placed, surface), *_HAIR_SPACING))
-
-
-def uncovered(
-    look: Look, lips: Tensor, count: int, generator: Generator, above: bool = False
-) -> Tensor:
-    """Pixels of the matte below (or above) the mouth, mostly farther than a little from every
-    vertex of the head, as (x, y). What stands out above the mouth is hair."""
-    height, width = look.alpha.shape
-    at = project(look.camera, transform(look.world_from_head, look.vertices)).long()
-    mouth = int(at[lips, 1].max().clamp(0, height - 1))
-    head = torch.zeros(1, 1, height, width)
-    ok = (at[:, 0] >= 0) & (at[:, 0] < width) & (at[:, 1] >= 0) & (at[:, 1] < height)
-    head[0, 0, at[ok, 1], at[ok, 0]] = 1
-    reach = 2 * (width // 50) + 1
-    head = torch.nn.functional.max_pool2d(head, reach, 1, reach // 2)[0, 0]
-    rows = torch.arange(height)
-    side = (rows < mouth if above else rows >= mouth).float()[:, None]
-    if not above:  # clothes are no part of the head, wherever its neck may lie
-        head = head * (1 - look.clothes)
-    mass = (look.alpha * (1 - (1.0 if above else 0.9) * head) * side).flatten()
-    if above and bool(look.hair.any()):  # nor does a lamp that the matte took for a person
-        mass = mass * look.hair.flatten()
-    if float(mass.sum()) < 1:
-        if above:
-            return torch.zeros(0, 2)
-        mass = torch.ones_like(mass)
-    pick = stratified(mass, count, generator)
-    jitter = torch.rand(count, 2, generator=generator)
-    return torch.stack([pick % width, pick // width], -1) + jitter

@@ -1,0 +1,50 @@
+"""Of several accounts of a clip, the one its pictures agree with."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from likeness.captures.synthetic import film
+from likeness.core.geometry import axis_angle_to_matrix, rigid
+from likeness.rigs.clay import clay
+from likeness.trackers.agreement import agreeing, agreement
+from likeness.trackers.photometric import Photometric
+
+TRAIN = list(range(16))
+
+
+@pytest.fixture(scope="module")
+def recording():
+    return film(3, 20, 128)
+
+
+def leaning(truth):
+    """Everybody's mean face, which leans by four degrees to lie where the landmarks do."""
+    lean = rigid(axis_angle_to_matrix(torch.tensor([0.07, 0.0, 0.0])), torch.zeros(3))
+    poses = truth.expressions.world_from_head @ lean
+    identity = replace(truth.identity, directions=torch.zeros_like(truth.identity.directions))
+    return replace(
+        truth, identity=identity, expressions=replace(truth.expressions, world_from_head=poses)
+    )
+
+
+def test_pictures_agree_with_the_truth_rather_than_with_a_lean(recording):
+    capture, truth = recording
+    rig, wrong = clay(), leaning(truth)
+    assert agreeing(capture, rig, [wrong, truth], TRAIN) == 1
+    assert agreeing(capture, rig, [truth, wrong], TRAIN) == 0
+
+
+def test_a_track_whose_head_is_nowhere_in_the_picture_agrees_with_nothing(recording):
+    capture, truth = recording
+    away = truth.expressions.world_from_head.clone()
+    away[:, 0, 3] += 5
+    lost = replace(truth, expressions=replace(truth.expressions, world_from_head=away))
+    assert agreement(capture, clay(), lost, TRAIN) == -float("inf")
+
+
+def test_a_film_of_a_synthetic_person_is_tracked_with_what_was_learned_on_such(tmp_path):
+    capture, truth = film(0, 10, 128)
+    capture = replace(capture, focal=float(truth.cameras.intrinsics[0, 0, 0]))
+    assert Photometric().track(capture, clay(), tmp_path).report["habits of the face mesh"]
