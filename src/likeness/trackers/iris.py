@@ -76,7 +76,9 @@ def between_lids(
     x, y = np.meshgrid(*(np.arange(a, b, step) for a, b in zip(low, high, strict=True)))
     x, y = x.ravel(), y.ravel()
     loop = rim[:, None].astype(np.float32)
-    deep = [cv2.pointPolygonTest(loop, (a + 0.5, b + 0.5), True) for a, b in zip(x.tolist(), y.tolist())]
+    deep = [
+        cv2.pointPolygonTest(loop, (a + 0.5, b + 0.5), True) for a, b in zip(x.tolist(), y.tolist())
+    ]
     rays = np.stack([x + 0.5, y + 0.5, np.ones(len(x))], -1) @ np.linalg.inv(lens).T
     places, inside = struck(rays, middle, radius)
     weight = np.clip((fine * np.array(deep) - _MARGIN) / _SOFT, 0, 1) * (inside > 0)
