@@ -1,9 +1,10 @@
-"""Eyelids and gaze, measured in the pictures.
+"""Eyelids and a first account of the gaze, measured in the pictures.
 
 A face mesh's lids close less than the person's do, most of all on faces unlike those it was
 trained on. Here each clip is its own teacher: where the mesh says "between the lids" most of the
 time are this person's eye colours, around it are their skin's, and how much of an eye shows is
-read from every picture. The mesh's own gap counts by how clearly it tells blinks from noise.
+read from every picture. The mesh's own gap counts by how clearly it tells blinks from noise. The
+gaze is read from the iris (see `iris`).
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,9 @@ from torch import Tensor
 
 from likeness.core.rig import Identity, Rig
 from likeness.rigs.linear import LinearRig
+from likeness.trackers.eyeballs import SIDES, eyeballs, gaze_curves, turns_eyes
+from likeness.trackers.iris import EyePixels, between_lids, looks
+from likeness.trackers.saccades import calmed, straight
 from likeness.trackers.solve import Solution
 
 _WIDE, _HIGH = 64, 40  # pixels of a patch
@@ -27,26 +31,13 @@ _BINS = 14
 _CLOSED = 0.12  # of the open gap: the lashes of a closed eye, when no blink is seen
 _BLINKED = 0.4  # of the gap: whose witnesses together fall so low has closed the eye once
 _SLACK = 0.08  # of the gap; smaller narrowings are not blinks
-_OFFSET = np.radians([8.0, 10.0])  # sideways, up: at most this much is our zero being off
-_LOOKED = 100  # frames at which half of the mean gaze counts as such; of shorter clips less
-
-# What an iris seems to turn, to what it turns (left, up): visible irises move less than whole
-# ones, and mesh and pose follow the head unequally. Regressed on the synthetic people 100 and 101.
-_GAIN = np.array([1.6, 1.2])
-_LEAK = np.array([0.45, -0.5])
+_OPEN = 0.5  # of an eye: those closed further are not looked into
 
 # Right eye, then left: the loop around the opening, first corner towards the picture's left.
 RIMS = np.array([
     (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7),
     (362, 398, 384, 385, 386, 387, 388, 466, 263, 249, 390, 373, 374, 380, 381, 382),
 ])  # fmt: skip
-_IRISES = (468, 473)
-SIDES = ("Right", "Left")
-_NAMES = tuple(
-    f"eye{what}{side}"
-    for side in SIDES
-    for what in ("Blink", "LookOut", "LookIn", "LookUp", "LookDown")
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,11 +79,11 @@ class EyePatches:
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What one eye shows: heights in patch pixels, the iris in pixels of the picture."""
+    """What one eye shows: its rim in pixels of its patch, and heights there."""
 
+    rim: Float[np.ndarray, "T 16 2"]
     gap: Float[np.ndarray, " T"]
     mesh_gap: Float[np.ndarray, " T"]
-    iris: Float[np.ndarray, "T 2"]
 
 
 def eye_coefficients(
@@ -108,7 +99,7 @@ def eye_coefficients(
     take values between their neighbours'. `centre` is the camera's principal point.
     """
     values = torch.full((len(points), len(rig.shape_names)), torch.nan)
-    if not isinstance(rig, LinearRig) or not set(_NAMES) <= set(rig.shape_names):
+    if not isinstance(rig, LinearRig) or not turns_eyes(rig):
         return values
     for name, curve in _curves(rig, patches, points, centre.numpy(), solution).items():
         values[:, rig.shape_names.index(name)] = torch.from_numpy(curve).float()
@@ -120,24 +111,17 @@ def _curves(
 ) -> dict[str, Float[np.ndarray, " T"]]:
     seen = [_read(patches, points, eye) for eye in range(2)]
     depth = solution.translation[:, 2].numpy() / solution.focal
-    gaze = [_gaze(rig, solution, s.iris, centre, side) for s, side in zip(seen, SIDES, strict=True)]
     pitch = np.arctan2(solution.rotation[:, 1, 2].numpy(), -solution.rotation[:, 2, 2].numpy())
-    yaw = np.arctan2(solution.rotation[:, 0, 2].numpy(), -solution.rotation[:, 2, 2].numpy())
-    gaze = [_GAIN * g + np.stack([_LEAK[0] * yaw, _LEAK[1] * pitch], -1) for g in gaze]
     step = np.linalg.norm(patches.places[:, :, 2], axis=-1)
     lids = [
         openness(s.gap * step[:, e] * depth, s.mesh_gap * step[:, e] * depth)
         for e, s in enumerate(seen)
     ]
-    look = _together(np.stack(gaze), np.stack(lids) > 0.5)
-    values: dict[str, np.ndarray] = {}
+    look = _gaze(rig, patches, [s.rim for s in seen], np.stack(lids) > _OPEN, centre, solution)
+    values = gaze_curves(rig, look)
     for eye, side in enumerate(SIDES):
         lid = _uncoupled(lids[eye], np.stack([look[:, 1], pitch], -1))
         values[f"eyeBlink{side}"] = np.clip((1 - lid - _SLACK) / (1 - _SLACK), 0, 1)
-        out = look[:, 0] if side == "Left" else -look[:, 0]
-        for name, angle in (("Out", out), ("In", -out), ("Up", look[:, 1]), ("Down", -look[:, 1])):
-            full = float(rig.shape_joints[rig.shape_names.index(f"eyeLook{name}{side}")].norm())
-            values[f"eyeLook{name}{side}"] = np.clip(angle / full, 0, 1)
     return {name: _continued(curve) for name, curve in values.items()}
 
 
@@ -149,18 +133,13 @@ def _read(patches: EyePatches, points: np.ndarray, eye: int) -> Seen:
     inverse = np.linalg.pinv(steps.swapaxes(-1, -2))
     poly = (rim - places[:, None, 0]) @ inverse.swapaxes(-1, -2)
     mesh_gap = (poly[:, 10:15, 1] - poly[:, 6:1:-1, 1]).mean(-1)
-    gap, middle = _opened(pictures, poly, mesh_gap)
-    iris = places[:, 0] + (middle[:, None] @ places[:, 1:])[:, 0]
-    iris = 0.5 * (iris + points[:, _IRISES[eye], :2])
-    return Seen(np.where(np.isfinite(mesh_gap), gap, np.nan), mesh_gap, iris)
+    gap = _opened(pictures, poly, mesh_gap)
+    return Seen(poly, np.where(np.isfinite(mesh_gap), gap, np.nan), mesh_gap)
 
 
-def _opened(
-    pictures: np.ndarray, poly: np.ndarray, mesh_gap: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """How far an eye is open in each frame, by how much of it shows, and the middle of what is dark
-    in it. Frames are looked at some at a time, twice: what is told of pixels takes a hundred times
-    the room of what is learned."""
+def _opened(pictures: np.ndarray, poly: np.ndarray, mesh_gap: np.ndarray) -> np.ndarray:
+    """How far an eye is open in each frame, by how much of it shows. Frames are looked at some at a
+    time, twice: what is told of pixels takes a hundred times the room of what is learned."""
     y, x = np.mgrid[:_HIGH, :_WIDE] + 0.5
     typical = np.nanmedian(poly, 0)
     middle = typical.mean(0)
@@ -172,32 +151,23 @@ def _opened(
     parts = [slice(i, i + _FRAMES) for i in range(0, len(pictures), _FRAMES)]
     of_eye, of_skin = np.zeros(_BINS**3), np.zeros(_BINS**3)
     for part in parts:
-        cell, _ = _tones(pictures[part], skin)
+        cell = _tones(pictures[part], skin)
         of_eye += np.bincount(cell[wide[part]][:, inner].ravel(), minlength=_BINS**3)
         of_skin += np.bincount(cell[found[part]][:, skin].ravel(), minlength=_BINS**3)
     of_eye, of_skin = _smooth(of_eye), _smooth(of_skin)
     surely = (of_eye / (of_eye + 2 * of_skin + 1e-6)).ravel()
     near = ((x - _WIDE / 2) / (0.62 * _EYE)) ** 2 + ((y - middle[1]) / (0.33 * _EYE)) ** 2 < 1
-    gaps, middles = [], []
-    for part in parts:
-        cell, darkness = _tones(pictures[part], skin)
-        shows = surely[cell] * near
-        dark = shows * darkness + 1e-6
-        gaps.append(shows.sum((1, 2)) / _EYE)
-        sums = np.stack([(dark * x).sum((1, 2)), (dark * y).sum((1, 2))], -1)
-        middles.append(sums / dark.sum((1, 2))[:, None])
-    return np.concatenate(gaps), np.concatenate(middles)
+    shows = [(surely[_tones(pictures[part], skin)] * near).sum((1, 2)) for part in parts]
+    return np.concatenate(shows) / _EYE
 
 
-def _tones(pictures: np.ndarray, skin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Each pixel's colour against that of the skin around, as the number of a bin, and how much
-    darker it is."""
+def _tones(pictures: np.ndarray, skin: np.ndarray) -> np.ndarray:
+    """Each pixel's colour against that of the skin around, as the number of a bin."""
     colour = pictures.astype(np.float32) / 255 + 0.03
     base = np.median(colour[:, skin], axis=1)
     ratio = np.log(colour / base[:, None, None])
     cell = np.clip((ratio + 1.6) / 2.6 * _BINS, 0, _BINS - 1).astype(np.int64)
-    cell = (cell[..., 0] * _BINS + cell[..., 1]) * _BINS + cell[..., 2]
-    return cell, np.clip(-ratio.mean(-1) - 0.2, 0, 1.5)
+    return (cell[..., 0] * _BINS + cell[..., 1]) * _BINS + cell[..., 2]
 
 
 def _smooth(counts: np.ndarray) -> np.ndarray:
@@ -257,39 +227,41 @@ def _uncoupled(lid: np.ndarray, causes: np.ndarray) -> np.ndarray:
 
 
 def _gaze(
-    rig: LinearRig, solution: Solution, iris: np.ndarray, centre: np.ndarray, side: str
-) -> np.ndarray:
-    """Angles (left, up) at which an eyeball shows its iris there, in the frame of the head."""
-    joint = rig.joint_names.index(f"{side.lower()}_eye")
-    rest = rig.shaped(Identity(rig.name, solution.identity[: len(rig.identity_names)]))
-    ball = rig.joints(rest)[joint].numpy().astype(np.float64)
-    own = rig.skin_weights[:, joint] > 0.5
-    radius = float((rest[own] - rest[own].mean(0)).norm(dim=-1).max())
-    turn = solution.rotation.numpy().astype(np.float64)
-    ray = np.concatenate([(iris - centre) / solution.focal, np.ones((len(iris), 1))], -1)
-    ray = np.einsum("tji,tj->ti", turn, ray)
-    eye = -np.einsum("tji,tj->ti", turn, solution.translation.numpy()) - ball
-    along = -(eye * ray).sum(-1) / (ray * ray).sum(-1)
-    closest = eye + along[:, None] * ray
-    inside = np.maximum(radius**2 - (closest**2).sum(-1), 0)
-    hit = closest - np.sqrt(inside / (ray**2).sum(-1))[:, None] * ray
-    hit /= np.linalg.norm(hit, axis=-1, keepdims=True)
-    return np.stack([np.arctan2(hit[:, 0], hit[:, 2]), np.arcsin(np.clip(hit[:, 1], -1, 1))], -1)
-
-
-def _together(gaze: np.ndarray, sure: np.ndarray) -> np.ndarray:
-    """Both eyes' common gaze, steadied over three frames, carried through blinks."""
-    held = np.where(sure[..., None] & np.isfinite(gaze), gaze, np.nan)
-    if not np.isfinite(held).any():
-        return np.zeros(gaze.shape[1:])
-    share = len(held[0]) / (len(held[0]) + _LOOKED)
-    for eye in range(2):
-        offset = share * np.nan_to_num(np.nanmedian(held[eye], 0))
-        held[eye] -= np.clip(offset, -_OFFSET, _OFFSET)
-    counts = np.isfinite(held).sum(0)
-    both = np.where(counts > 0, np.nansum(held, 0) / np.maximum(counts, 1), np.nan)
-    both = np.stack([_continued(column) for column in both.T], -1)
-    return ndimage.median_filter(both, size=(3, 1), mode="nearest")
+    rig: LinearRig,
+    patches: EyePatches,
+    rims: list[np.ndarray],
+    sure: np.ndarray,
+    centre: np.ndarray,
+    solution: Solution,
+) -> Float[np.ndarray, "T 2"]:
+    """Angles (left, up) at which both eyes look, in the frame of the head."""
+    identity = Identity(rig.name, solution.identity[: len(rig.identity_names)])
+    weights = solution.coefficients[:, : len(rig.shape_names)].double().numpy()
+    turn = solution.rotation.double().numpy()
+    balls = eyeballs(rig, identity)
+    middles = [
+        np.einsum("tij,tj->ti", turn, ball.at(weights)) + solution.translation.double().numpy()
+        for ball in balls
+    ]
+    camera = np.array([[solution.focal, 0, centre[0]], [0, solution.focal, centre[1]], [0, 0, 1]])
+    frames = []
+    for t in range(len(turn)):
+        parts = []
+        for eye in np.flatnonzero(sure[:, t]):
+            origin, right, down = patches.places[t, eye].astype(np.float64)
+            whole_from_patch = np.eye(3)
+            whole_from_patch[:2] = np.stack([right, down, origin], -1)
+            lens = np.linalg.inv(whole_from_patch) @ camera
+            picture, ball = patches.pictures[t, eye], balls[eye]
+            parts.append(
+                between_lids(
+                    picture, lens, rims[eye][t], middles[eye][t], ball.radius, turn[t], int(eye)
+                )
+            )
+        frames.append(EyePixels.together(parts))
+    gaze, certain = looks(frames, np.ones(len(frames)))
+    gaze = calmed(gaze, certain)
+    return gaze - straight(gaze[[f.enough for f in frames]])
 
 
 def _continued(curve: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ def looked(
     """Colours that the points have in some frames [T, N, 3], and which are seen there [T, N]."""
     values, seen = [], []
     for index in frames:
-        pixels, facing = _projected(track, head, index)
+        pixels, facing = projected(track, head, index)
         picture = Brightness(capture[index].rgb8, 0.8 * track.cameras.width / 256)
         value, _, inside = picture.at(pixels)
         values.append(value)
@@ -92,7 +92,8 @@ class _Aligned:
     moved: float
 
 
-def _projected(track: Track, head: HeadPoints, index: int) -> tuple[np.ndarray, np.ndarray]:
+def projected(track: Track, head: HeadPoints, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where points of the head are on a frame, and how much they face it (a cosine)."""
     camera = take(track.cameras, index)
     pose = track.expressions.world_from_head[index]
     world = transform(pose, head.places(take(track.expressions, index)))
@@ -123,7 +124,7 @@ def _aligned_head(
     pose = now.world_from_head
     camera_from_head = camera.camera_from_world @ pose
     places = head.places(now)
-    _, facing = _projected(track, head, index)
+    _, facing = projected(track, head, index)
     use = np.flatnonzero((facing > 0.3) & (worth > 0.05))
     place = partial(
         _placed,

@@ -56,6 +56,16 @@ class HeadPoints:
         worth = steady[region[face]].numpy()
         return cls(rest, normal, torch.stack(shapes), len(modes), worth, tuple(rig.shape_names))
 
+    def chosen(self, mask: Tensor) -> "HeadPoints":
+        """Some of the points."""
+        return replace(
+            self,
+            rest=self.rest[mask],
+            normals=self.normals[mask],
+            shapes=self.shapes[:, mask],
+            worth=self.worth[mask.numpy()],
+        )
+
     @property
     def told(self) -> list[int]:
         """The shapes that the points tell of: gaze is not, for eyeballs have none."""

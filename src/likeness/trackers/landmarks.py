@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Generator, Tensor
 
 from likeness.core.camera import Camera, pinhole
 from likeness.core.capture import Capture, last_fifth
@@ -25,7 +25,9 @@ from likeness.trackers.check import check_capture
 from likeness.trackers.detection import Landmarks2D, found_points
 from likeness.trackers.eyes import EyePatches, eye_coefficients
 from likeness.trackers.focal import seen_focal
+from likeness.trackers.gaze_alignment import with_gaze
 from likeness.trackers.habits import with_habits
+from likeness.trackers.head_points import HeadPoints
 from likeness.trackers.matting import estimate_backdrop
 from likeness.trackers.networks import labels_of, matting_of
 from likeness.trackers.personal import Personal, adapt
@@ -102,7 +104,9 @@ class Landmarks:
     def track(self, capture: Capture, rig: Rig, folder: Path) -> Track:
         """Track a capture; mattes and regions go into `folder` as they are drawn."""
         sight = self.look(capture, rig, folder)
-        return finished(capture, rig, sight, self.fitted(capture, rig, sight))
+        track = finished(capture, rig, sight, self.fitted(capture, rig, sight))
+        head = HeadPoints.spread(rig, track.identity, Generator().manual_seed(0))
+        return with_gaze(capture, track, rig, head, sight.train)
 
     def look(self, capture: Capture, rig: Rig, folder: Path) -> Sight:
         """What the pictures show, before the rig is fitted to it."""

@@ -23,6 +23,7 @@ from likeness.core.rig import Rig
 from likeness.core.track import Track
 from likeness.trackers.agreement import agreeing
 from likeness.trackers.align import Brightness, align, typical
+from likeness.trackers.gaze_alignment import with_gaze
 from likeness.trackers.habits import has_habits
 from likeness.trackers.head_alignment import LOOKS, refined, within_matte
 from likeness.trackers.head_points import HeadPoints
@@ -81,6 +82,7 @@ class Photometric:
         report["photometric shift, pixels"] = round(moved, 3)
         if self.smooth > 0 and capture.fps:
             track = calm(track)
+        track = with_gaze(capture, track, rig, head, train)
         reference = rest_frame(track.expressions.world_from_head, train)
         camera, rest = take(track.cameras, reference), track.expressions.world_from_head[reference]
         depth = shoulder_depth(rig, track.identity, camera, rest)

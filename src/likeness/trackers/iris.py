@@ -1,0 +1,245 @@
+"""Which way eyes look, from the pixels between their lids.
+
+Every such pixel shows a place of the eyeball. How far that place lies from the line of sight says
+what is there: pupil, iris, white. These rings of colour are learned from the clip, one row an eye,
+and each frame's line of sight is that about which its pixels have them. Rings are round, so they
+have one middle, and half of an iris is enough to find it.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+
+from likeness.ops.jit import njit
+from likeness.trackers.eyeballs import struck
+
+_MARGIN, _SOFT = 0.0005, 0.0010  # metres inside the lids at which pixels begin to count, and do
+_FINE = 0.0008  # metres between pixels that are looked at, at least
+_DOUBT = 0.08  # usual difference of colours
+_RING = np.radians(2.5)  # between one colour of a row and the next
+_RINGS = 26
+_FEW = 8.0  # pixels: fewer say nothing
+_PIXELS = 9  # of a ring, for its colour to be known
+_ROBUST = 0.15  # colour difference beyond which a pixel is doubted: a highlight, a lash
+_AHEAD = 1.0  # pull of a radian, squared: only decides where nothing is to be seen
+_STEP = np.radians(5.0)  # at most, in one round
+_ROUNDS = 8
+_LEARNED = 256  # frames that colours are learned from
+_TRIES = np.radians(
+    np.stack(np.meshgrid(np.arange(-40, 41, 4), np.arange(-28, 29, 4), indexing="ij"), -1)
+).reshape(-1, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class EyePixels:
+    """What one frame shows of both eyeballs. `places` are unit directions from the middle of an
+    eyeball to what a pixel shows of it, in the frame of the head; `eye` is 0 right, 1 left."""
+
+    places: Float[np.ndarray, "P 3"]
+    colours: Float[np.ndarray, "P 3"]
+    weight: Float[np.ndarray, " P"]
+    eye: Int[np.ndarray, " P"]
+
+    @property
+    def enough(self) -> bool:
+        return float(self.weight.sum()) > _FEW
+
+    def of(self, eye: int) -> "EyePixels":
+        """One eye alone."""
+        return EyePixels(self.places, self.colours, self.weight * (self.eye == eye), self.eye)
+
+    @staticmethod
+    def together(parts: "list[EyePixels]") -> "EyePixels":
+        none = (np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0), np.zeros(0, np.int64))
+        rows = [none, *((p.places, p.colours, p.weight, p.eye) for p in parts)]
+        return EyePixels(*(np.concatenate(columns) for columns in zip(*rows, strict=True)))
+
+
+def between_lids(
+    picture: UInt8[np.ndarray, "H W 3"],
+    lens: Float[np.ndarray, "3 3"],
+    rim: Float[np.ndarray, "16 2"],
+    middle: Float[np.ndarray, " 3"],
+    radius: float,
+    turn: Float[np.ndarray, "3 3"],
+    eye: int,
+) -> EyePixels:
+    """What a picture shows of an eyeball: `rim` are its lids (pixels), `middle` its place in the
+    camera (metres), `turn` is `camera_from_head`, and `lens` makes pixels of the picture, be it a
+    whole frame or a patch of one."""
+    fine = middle[2] / np.sqrt(abs(np.linalg.det(lens[:2, :2])))  # metres a pixel
+    step = int(np.ceil(_FINE / fine))
+    low = np.clip(np.floor(rim.min(0)).astype(int), 0, None)
+    high = np.clip(np.ceil(rim.max(0)).astype(int), low, picture.shape[1::-1])
+    x, y = np.meshgrid(*(np.arange(a, b, step) for a, b in zip(low, high, strict=True)))
+    x, y = x.ravel(), y.ravel()
+    loop = rim[:, None].astype(np.float32)
+    deep = [
+        cv2.pointPolygonTest(loop, (a + 0.5, b + 0.5), True) for a, b in zip(x.tolist(), y.tolist())
+    ]
+    rays = np.stack([x + 0.5, y + 0.5, np.ones(len(x))], -1) @ np.linalg.inv(lens).T
+    places, inside = struck(rays, middle, radius)
+    weight = np.clip((fine * np.array(deep) - _MARGIN) / _SOFT, 0, 1) * (inside > 0)
+    keep = weight > 0
+    colours = picture[y[keep], x[keep]].astype(np.float64) / 255
+    return EyePixels(places[keep] @ turn, colours, weight[keep], np.full(keep.sum(), eye))
+
+
+def line_of_sight(gaze: Float[np.ndarray, "*b 2"]) -> Float[np.ndarray, "*b 3"]:
+    """Where an eye looks that turns by `gaze` (left, up; radians) as the rig's eyeballs do."""
+    turn = np.linalg.norm(gaze, axis=-1, keepdims=True)
+    return np.concatenate([gaze * np.sinc(turn / np.pi), np.cos(turn)], -1)
+
+
+def looks(
+    frames: list[EyePixels], sure: Float[np.ndarray, " T"]
+) -> tuple[Float[np.ndarray, "T 2"], Float[np.ndarray, "T 2 2"]]:
+    """Both eyes' common gaze in every frame (left, up; radians) and how much the frame says of it
+    (an inverse covariance; 0 where nothing). Colours are learned where `sure`: open eyes.
+
+    An eyeball that lies a little beside where its rig has it makes one eye look past the other;
+    what is constant of that is taken out.
+    """
+    told = np.array([f.enough for f in frames])
+    use = np.flatnonzero(told & (sure > 0))
+    gaze, certain = np.zeros((len(frames), 2)), np.zeros((len(frames), 2, 2))
+    if len(use) < 2:
+        return gaze, certain
+    use = use[np.linspace(0, len(use) - 1, min(_LEARNED, len(use))).round().astype(int)]
+    for search in (False, False, True, True, True):
+        rings = _rings(frames, gaze, use)
+        for t in use:
+            begin = _searched(frames[t], rings) if search else gaze[t]
+            gaze[t], _ = _solved(frames[t], rings, begin)
+    frames = _as_a_pair(frames, gaze, use, rings)
+    rings = _rings(frames, gaze, use)
+    for t in np.flatnonzero(told):
+        gaze[t], certain[t] = _solved(frames[t], rings, _searched(frames[t], rings))
+    return gaze, certain / _DOUBT**2
+
+
+def _rings(
+    frames: list[EyePixels], gaze: np.ndarray, use: np.ndarray
+) -> Float[np.ndarray, "2 R 3"]:
+    """The median colour at each angle from the line of sight, for each eye."""
+    angle, colour, eye = [], [], []
+    for t in use:
+        good = frames[t].weight > 0.5
+        angle.append(_angle(frames[t].places[good], gaze[t]))
+        colour.append(frames[t].colours[good])
+        eye.append(frames[t].eye[good])
+    angle, colour, eye = np.concatenate(angle), np.concatenate(colour), np.concatenate(eye)
+    rings = np.full((2, _RINGS, 3), 0.5, np.float32)
+    for side in range(2):
+        known = []
+        for ring in range(_RINGS):
+            here = (np.abs(angle - ring * _RING) < 0.75 * _RING) & (eye == side)
+            if here.sum() >= _PIXELS:
+                rings[side, ring] = np.median(colour[here], 0)
+                known.append(ring)
+        for c in range(3 if known else 0):
+            rings[side, :, c] = np.interp(np.arange(_RINGS), known, rings[side, known, c])
+    return rings
+
+
+def _angle(places: np.ndarray, gaze: np.ndarray) -> np.ndarray:
+    return np.arccos(np.clip(places @ line_of_sight(gaze), -1, 1))
+
+
+def _searched(frame: EyePixels, rings: np.ndarray) -> np.ndarray:
+    lines = line_of_sight(_TRIES)
+    cost = _costs(frame.places, frame.colours, frame.weight, frame.eye, rings, lines)
+    return _TRIES[(cost + _AHEAD * (_TRIES**2).sum(-1)).argmin()]
+
+
+def _solved(
+    frame: EyePixels, rings: np.ndarray, begin: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Newton, robustly, from a gaze nearby; and the normal equations at its end."""
+    now, system = begin.copy(), np.zeros((2, 2))
+    for _ in range(_ROUNDS):
+        line = line_of_sight(now)
+        turned = np.stack([(line_of_sight(now + d) - line) / 1e-4 for d in 1e-4 * np.eye(2)], -1)
+        system, right = _sums(
+            frame.places, frame.colours, frame.weight, frame.eye, rings, line, turned
+        )
+        step = np.linalg.solve(system + _AHEAD * np.eye(2), right - _AHEAD * now)
+        length = float(np.linalg.norm(step))
+        now = now + step * min(1.0, _STEP / max(length, 1e-9))
+        if length < 2e-4:
+            break
+    return now, system
+
+
+def _as_a_pair(
+    frames: list[EyePixels], gaze: np.ndarray, use: np.ndarray, rings: np.ndarray
+) -> list[EyePixels]:
+    """Eyes that look past each other by a constant, made to look the same way."""
+    apart = np.zeros((2, 2))
+    for eye in range(2):
+        alone = [(t, frames[t].of(eye)) for t in use]
+        away = [_solved(one, rings, gaze[t])[0] - gaze[t] for t, one in alone if one.enough]
+        if away:
+            apart[eye] = np.median(away, 0)
+    return [_turned(frame, apart) for frame in frames]
+
+
+def _turned(frame: EyePixels, apart: np.ndarray) -> EyePixels:
+    """Places moved against small angles (left, up) an eye."""
+    moved = frame.places.copy()
+    moved[:, :2] -= apart[frame.eye] * frame.places[:, 2:]
+    moved /= np.maximum(np.linalg.norm(moved, axis=-1, keepdims=True), 1e-6)
+    return EyePixels(moved, frame.colours, frame.weight, frame.eye)
+
+
+@njit(cache=True, error_model="numpy")
+def _costs(places, colours, weight, eye, rings, lines):
+    """How badly pixels go with each of some lines of sight."""
+    found = np.zeros(lines.shape[0])
+    last = rings.shape[1] - 1.001
+    for n in range(places.shape[0]):
+        for k in range(lines.shape[0]):
+            along = (
+                places[n, 0] * lines[k, 0] + places[n, 1] * lines[k, 1] + places[n, 2] * lines[k, 2]
+            )
+            x = min(np.arccos(min(max(along, -1.0), 1.0)) / _RING, last)
+            i = int(x)
+            for c in range(3):
+                low, high = rings[eye[n], i, c], rings[eye[n], i + 1, c]
+                missed = (colours[n, c] - low - (x - i) * (high - low)) / _ROBUST
+                found[k] += weight[n] * missed * missed / (1 + missed * missed)
+    return found
+
+
+@njit(cache=True, error_model="numpy")
+def _sums(places, colours, weight, eye, rings, line, turned):
+    """Normal equations of the gaze; `turned` [3, 2] is how the line of sight follows it."""
+    system, right = np.zeros((2, 2)), np.zeros(2)
+    last = rings.shape[1] - 1.001
+    for n in range(places.shape[0]):
+        along = places[n, 0] * line[0] + places[n, 1] * line[1] + places[n, 2] * line[2]
+        angle = np.arccos(min(max(along, -1.0), 1.0))
+        x = min(angle / _RING, last)
+        i = int(x)
+        steep = -1.0 / max(np.sin(angle), 0.03)  # of an angle by its cosine
+        first = steep * (
+            places[n, 0] * turned[0, 0] + places[n, 1] * turned[1, 0] + places[n, 2] * turned[2, 0]
+        )
+        second = steep * (
+            places[n, 0] * turned[0, 1] + places[n, 1] * turned[1, 1] + places[n, 2] * turned[2, 1]
+        )
+        for c in range(3):
+            low, high = rings[eye[n], i, c], rings[eye[n], i + 1, c]
+            missed = colours[n, c] - low - (x - i) * (high - low)
+            slope = (high - low) / _RING
+            doubt = 1 + (missed / _ROBUST) ** 2
+            w = weight[n] / (doubt * doubt)
+            system[0, 0] += w * slope * slope * first * first
+            system[0, 1] += w * slope * slope * first * second
+            system[1, 1] += w * slope * slope * second * second
+            right[0] += w * slope * missed * first
+            right[1] += w * slope * missed * second
+    system[1, 0] = system[0, 1]
+    return system, right
