@@ -25,10 +25,8 @@ def test_how_many_frames_are_looked_at_a_time_changes_nothing(monkeypatch):
     for frames in (256, 7):
         monkeypatch.setattr("likeness.trackers.eyes._FRAMES", frames)
         found.append(_opened(pictures, np.repeat(poly[None], 30, 0), lid))
-    for one, other in zip(*found, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-6)
-    assert np.corrcoef(found[0][0], lid)[0, 1] > 0.95
-    assert np.corrcoef(found[0][1][:, 0], np.cos(np.arange(30)))[0, 1] > 0.95
+    np.testing.assert_allclose(*found, rtol=1e-6)
+    assert np.corrcoef(found[0], lid)[0, 1] > 0.95
 
 
 def test_an_unclear_witness_does_not_hide_a_blink_that_the_pictures_show():

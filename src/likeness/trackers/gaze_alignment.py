@@ -62,8 +62,8 @@ def with_gaze(
     middles = torch.from_numpy(np.stack([b.middle for b in balls])).float()
     away = torch.cdist(head.rest, middles).amin(-1)
     skin = head.chosen((away > _NEAR) & (away < _FAR))
-    known = np.flatnonzero(track.confidence.numpy() > 0)
-    eyes = {int(t): _eyes(capture, track, balls, skin, t) for t in counted(known, "looking")}
+    known = np.flatnonzero(track.confidence.numpy() > 0).tolist()
+    eyes = {t: _eyes(capture, track, balls, skin, t) for t in counted(known, "looking")}
     drift = _drifts(eyes, skin.worth, [t for t in train if t in eyes])
     blinks = [rig.shape_names.index(f"eyeBlink{side}") for side in SIDES]
     shut = track.expressions.coefficients[:, blinks].amax(-1).numpy()
