@@ -91,6 +91,7 @@ def _eyes(
     if now.personal is not None:
         weights = torch.cat([weights, now.personal])
     middles = np.concatenate([ball.at(weights[None].double().numpy()) for ball in balls])
+    assert track.landmarks is not None  # `with_gaze` asked
     rims = track.landmarks[index].double().numpy()[RIMS]
     pixels, facing = projected(track, skin, index)
     whole = capture[index].rgb8
