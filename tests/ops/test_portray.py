@@ -7,8 +7,11 @@ import torch
 
 from likeness.core.camera import Camera, pinhole
 from likeness.core.geometry import axis_angle_to_matrix, look_at, rigid
+from likeness.ops.lanes import LANES
 from likeness.ops.portray import Changes, _portray, portray
+from likeness.ops.portray_stage_cpu import eight_at, eights_of
 from likeness.ops.ride import Riders
+from likeness.ops.splats_pack_cpu import BLOCK
 
 CELLS = 18
 
@@ -110,3 +113,17 @@ def test_a_smaller_picture_after_a_larger_one_is_clean():
     small = portray(*given, camera(20, 20))
     portray(*scene(2000, 1, 7), camera(90, 90))
     assert torch.equal(portray(*given, camera(20, 20))[0], small[0])
+
+
+@pytest.mark.parametrize("count", [8, 9, 13, 255, 256, 257, 264, 700])
+def test_eights_are_of_splats_that_are_there_and_each_is_done_once(count):
+    done = []
+    for begin in range(0, count, BLOCK):
+        last = min(begin + BLOCK, count)
+        first, eights = eights_of(begin, last)
+        for n in range(eights):
+            i, skip = eight_at(n, first, begin, last)
+            assert i >= first >= 0
+            assert i + LANES <= last
+            done += range(i + skip, i + LANES)
+    assert done == list(range(count))
