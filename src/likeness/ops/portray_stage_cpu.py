@@ -12,7 +12,15 @@ import numpy as np
 from likeness.ops.carry_cpu import _quaternion
 from likeness.ops.jit import njit
 from likeness.ops.lanes import LANES, higher, lower, power_of_two, root, which
-from likeness.ops.lanes_memory import load, store, strided
+from likeness.ops.lanes_memory import (
+    load,
+    load_eights,
+    load_flags,
+    load_fours,
+    load_threes,
+    store,
+    strided,
+)
 from likeness.ops.ride import AWAY
 from likeness.ops.splats import DILATION, NEAR, WIDE
 from likeness.ops.splats_pack_cpu import (
@@ -27,7 +35,10 @@ from likeness.ops.splats_pack_cpu import (
 )
 
 _FAST = {"contract", "nsz", "arcp"}
-_EDGES = 9  # coordinates of a triangle, then 16 of what its atlas adds
+ADDED = 9 * BLOCK
+"""Where in a block's array, after coordinates of triangles, begins what the atlas adds, 8 numbers
+for each splat: motion, colour, size, opacity."""
+ROOM = ADDED + 8 * (BLOCK + 1)
 f32 = np.float32
 _LOW, _SPAN = f32(AWAY[0]), f32(AWAY[1] - AWAY[0])
 _LOG2E = f32(1.4426950408889634)
@@ -73,24 +84,45 @@ def common(head, torso, k, pose, width, height, c):
 
 
 @njit(error_model="numpy", fastmath=_FAST)
-def _fetch(corners, closed, vertices, cells, weights, motion, shade, first, last, s):
-    """Triangles and what the atlas adds, for a block of splats."""
-    for i in range(first, last):
-        j = i - first
-        for k in range(3):
-            v = corners[i, k]
-            s[(3 * k) * BLOCK + j] = vertices[v, 0]
-            s[(3 * k + 1) * BLOCK + j] = vertices[v, 1]
-            s[(3 * k + 2) * BLOCK + j] = vertices[v, 2]
-        s[_EDGES * BLOCK + j] = f32(1) if closed[i] else f32(0)
-        at, to = cells[i, 0], (_EDGES + 1) * BLOCK + 16 * j
-        moved, shaded = load(motion, 3 * at) * weights[i, 0], load(shade, 5 * at) * weights[i, 0]
-        for k in range(1, 4):
-            at = cells[i, k]
-            moved = moved + load(motion, 3 * at) * weights[i, k]
-            shaded = shaded + load(shade, 5 * at) * weights[i, k]
-        store(s, to, moved)
-        store(s, to + 8, shaded)
+def fetch(corners, vertices, cells, weights, motion, shade, i, s, j):
+    """The triangle of splat `i` and what the atlas adds, to place `j` of a block. Next
+    ones come after: their places are written over."""
+    for k in range(3):
+        v = corners[i, k]
+        s[(3 * k) * BLOCK + j] = vertices[v, 0]
+        s[(3 * k + 1) * BLOCK + j] = vertices[v, 1]
+        s[(3 * k + 2) * BLOCK + j] = vertices[v, 2]
+    at, to = cells[i, 0], ADDED + 8 * j
+    moved, shaded = load(motion, 3 * at) * weights[i, 0], load(shade, 5 * at) * weights[i, 0]
+    for k in range(1, 4):
+        at = cells[i, k]
+        moved = moved + load(motion, 3 * at) * weights[i, k]
+        shaded = shaded + load(shade, 5 * at) * weights[i, k]
+    store(s, to, moved)
+    store(s, to + 3, shaded)
+
+
+@njit(error_model="numpy")
+def triangles(s, q):
+    """The corners of eight triangles of a block."""
+    return (
+        load(s, q), load(s, BLOCK + q), load(s, 2 * BLOCK + q), load(s, 3 * BLOCK + q),
+        load(s, 4 * BLOCK + q), load(s, 5 * BLOCK + q), load(s, 6 * BLOCK + q),
+        load(s, 7 * BLOCK + q), load(s, 8 * BLOCK + q),
+    )  # fmt: skip
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def in_head(corners, axes, weights, offset, motion):
+    """Places in the frame of the head, coordinate by coordinate."""
+    ax, ay, az, bx, by, bz, cx, cy, cz = corners
+    fx, fy, fz, gx, gy, gz, nx, ny, nz, _, _ = axes
+    (u, v, w), (x, y, z) = weights, offset
+    return (
+        u * ax + v * bx + w * cx + fx * x + gx * y + nx * z + motion[0],
+        u * ay + v * by + w * cy + fy * x + gy * y + ny * z + motion[1],
+        u * az + v * bz + w * cz + fz * x + gz * y + nz * z + motion[2],
+    )
 
 
 @njit(error_model="numpy", fastmath=_FAST)
@@ -104,9 +136,10 @@ def sigmoid(x, factors):
 
 
 @njit(error_model="numpy", fastmath=_FAST)
-def axes_of(ax, ay, az, bx, by, bz, cx, cy, cz):
+def axes_of(corners):
     """Axes of triangles: first edge, in-plane normal, face normal (see `ride_cpu._axes`); squared
     length of that normal, and from which on it is one."""
+    ax, ay, az, bx, by, bz, cx, cy, cz = corners
     ex, ey, ez, sx, sy, sz = bx - ax, by - ay, bz - az, cx - ax, cy - ay, cz - az
     nx, ny, nz = ey * sz - ez * sy, ez * sx - ex * sz, ex * sy - ey * sx
     square = nx * nx + ny * ny + nz * nz
@@ -221,47 +254,37 @@ def shine_of(leaning, v, c):
 
 @njit(error_model="numpy", fastmath=_FAST)
 def _eight(
-    i, q, s, weights, offset, rotation, log_scale, opacity, colour, follow, harmonics, glossy, c,
-    factors, terms, width, height, lines, sheet,
+    i, q, s, closed, weights, offset, rotation, log_scale, opacity, colour, follow, harmonics,
+    glossy, c, factors, terms, width, height, lines, sheet,
 ):  # fmt: skip
     """Splats `i` to `i + 7`, whose triangles are at `q` of a block, to lines and their sheet."""
-    ax, ay, az = load(s, q), load(s, BLOCK + q), load(s, 2 * BLOCK + q)
-    bx, by, bz = load(s, 3 * BLOCK + q), load(s, 4 * BLOCK + q), load(s, 5 * BLOCK + q)
-    cx, cy, cz = load(s, 6 * BLOCK + q), load(s, 7 * BLOCK + q), load(s, 8 * BLOCK + q)
-    closed = load(s, _EDGES * BLOCK + q)
-    added = (_EDGES + 1) * BLOCK + 16 * q
-    fx, fy, fz, gx, gy, gz, nx, ny, nz, square, least = axes_of(ax, ay, az, bx, by, bz, cx, cy, cz)
-    # place in the frame of the head, and in the world
-    wa, wb = strided(weights, 3 * i, 3), strided(weights, 3 * i + 1, 3)
-    wc = strided(weights, 3 * i + 2, 3)
-    ox, oy = strided(offset, 3 * i, 3), strided(offset, 3 * i + 1, 3)
-    oz = strided(offset, 3 * i + 2, 3)
-    x = wa * ax + wb * bx + wc * cx + fx * ox + gx * oy + nx * oz + strided(s, added, 16)
-    y = wa * ay + wb * by + wc * cy + fy * ox + gy * oy + ny * oz + strided(s, added + 1, 16)
-    z = wa * az + wb * bz + wc * cz + fz * ox + gz * oy + nz * oz + strided(s, added + 2, 16)
+    corners = triangles(s, q)
+    axes = axes_of(corners)
+    fx, fy, fz, gx, gy, gz, nx, ny, nz, square, least = axes
+    mx, my, mz, redder, greener, bluer, larger, clearer = load_eights(s, ADDED + 8 * q, 8)
+    x, y, z = in_head(
+        corners, axes, load_threes(weights, 3 * i), load_threes(offset, 3 * i), (mx, my, mz)
+    )  # fmt: skip
     leaning = load(follow, i)
     share = sigmoid(leaning, factors)
     hx, hy, hz = carried(x, y, z, c, 0)
     tx, ty, tz = carried(x, y, z, c, TORSO)
     px, py, pz = tx + share * (hx - tx), ty + share * (hy - ty), tz + share * (hz - tz)
     v = seen_from(px, py, pz, c)
-    u = _turned_to((nx, ny, nz), v, square, least, closed, c)
-    solid = u * sigmoid(strided(s, added + 12, 16) + load(opacity, i), factors)
+    u = _turned_to((nx, ny, nz), v, square, least, load_flags(closed, i), c)
+    solid = u * sigmoid(clearer + load(opacity, i), factors)
     # on screen: two rows, through the turn of head and torso, the triangle's axes and its own turn
     x, y, z = carried(px, py, pz, c, POSE)
     kx, ky, inverse, lx, ly, a, b = on_screen(x, y, z, c)
-    r = turn_between(share, c)
-    axes = (fx, gx, nx, fy, gy, ny, fz, gz, nz)
-    a, b = through(through(a, r), axes), through(through(b, r), axes)
-    qw, qx = strided(rotation, 4 * i, 4), strided(rotation, 4 * i + 1, 4)
-    qy, qz = strided(rotation, 4 * i + 2, 4), strided(rotation, 4 * i + 3, 4)
+    r, frame = turn_between(share, c), (fx, gx, nx, fy, gy, ny, fz, gz, nz)
+    a, b = through(through(a, r), frame), through(through(b, r), frame)
+    qw, qx, qy, qz = load_fours(rotation, 4 * i)
     turned = qw * qw + qx * qx + qy * qy + qz * qz
     k = f32(1) / root(higher(turned, f32(1e-24)))
     r = matrix(qw * k, qx * k, qy * k, qz * k)
-    larger = strided(s, added + 11, 16)
-    s0 = exponential(strided(log_scale, 3 * i, 3) + larger, factors)
-    s1 = exponential(strided(log_scale, 3 * i + 1, 3) + larger, factors)
-    s2 = exponential(strided(log_scale, 3 * i + 2, 3) + larger, factors)
+    s0, s1, s2 = load_threes(log_scale, 3 * i)
+    s0, s1 = exponential(s0 + larger, factors), exponential(s1 + larger, factors)
+    s2 = exponential(s2 + larger, factors)
     a, b = through(a, r), through(b, r)
     a0, a1, a2, b0, b1, b2 = a[0] * s0, a[1] * s1, a[2] * s2, b[0] * s0, b[1] * s1, b[2] * s2
     xx, xy = a0 * a0 + a1 * a1 + a2 * a2 + f32(DILATION), a0 * b0 + a1 * b1 + a2 * b2
@@ -269,9 +292,8 @@ def _eight(
     sharp = f32(1) / (xx * yy - xy * xy)  # determinant of the inverse
     store(sheet, DEPTH, z)
     store(sheet, FINE, which(z, f32(NEAR), which(turned, f32(1e-37), solid, f32(0)), f32(0)))
-    red = strided(colour, 3 * i, 3) + strided(s, added + 8, 16)
-    green = strided(colour, 3 * i + 1, 3) + strided(s, added + 9, 16)
-    blue = strided(colour, 3 * i + 2, 3) + strided(s, added + 10, 16)
+    red, green, blue = load_threes(colour, 3 * i)
+    red, green, blue = red + redder, green + greener, blue + bluer
     if glossy:
         first, second, third = shine_of(leaning, v, c)
         h = 9 * i
@@ -314,20 +336,19 @@ def stage(
     within each block, `kept` says how many. A row of `grid` for each worker."""
     count, workers, across = corners.shape[0], grid.shape[0], (width + TILE - 1) // TILE + 1
     for worker in nb.prange(workers):
-        s = np.empty((_EDGES + 1 + 16) * BLOCK, np.float32)
+        s = np.empty(ROOM, np.float32)
         lines, sheet = np.empty(LINE * LANES, np.float32), np.empty(SHEET, np.float32)
         for block in range(worker, kept.shape[0], workers):
             begin, last = block * BLOCK, min((block + 1) * BLOCK, count)
             first, eights = eights_of(begin, last)
-            _fetch(
-                corners, closed, vertices, cells, cell_weights, motion, shade, first, last, s
-            )  # fmt: skip
+            for i in range(first, last):
+                fetch(corners, vertices, cells, cell_weights, motion, shade, i, s, i - first)
             to = begin
             for n in range(eights):
                 i, skip = eight_at(n, first, begin, last)
                 _eight(
-                    i, i - first, s, weights, offset, rotation, log_scale, opacity, colour, follow,
-                    harmonics, glossy, c, factors, terms, width, height, lines, sheet,
+                    i, i - first, s, closed, weights, offset, rotation, log_scale, opacity, colour,
+                    follow, harmonics, glossy, c, factors, terms, width, height, lines, sheet,
                 )  # fmt: skip
                 to = keep(
                     lines, sheet, skip, i, to, packed, reach, keys, origin, tiles, grid[worker],

@@ -1,0 +1,334 @@
+"""The way back from lines of splats to what is learned, eight splats as one.
+
+Sums of a splat's tiles are turned into gradients of its place and its ellipse on screen, and these
+go back by the way `portray_stage_cpu` came, which is gone again rather than kept. Turns of the
+head and axes of triangles pass nothing on. Only splats that were drawn are looked at; they are
+`origin`, in blocks as they were packed.
+"""
+
+import numba as nb
+import numpy as np
+
+from likeness.ops.jit import njit
+from likeness.ops.lanes import LANES, added, higher, root, steps, which
+from likeness.ops.lanes_memory import listed, load, load_eights, store, store_eights
+from likeness.ops.portray_stage_cpu import (
+    ADDED,
+    LENS,
+    LIMIT,
+    POSE,
+    ROOM,
+    TORSO,
+    axes_of,
+    carried,
+    exponential,
+    fetch,
+    in_head,
+    matrix,
+    on_screen,
+    seen_from,
+    shine_of,
+    sigmoid,
+    through,
+    triangles,
+    turn_between,
+)
+from likeness.ops.splats import DILATION
+from likeness.ops.splats_draw_cpu import SUMS
+from likeness.ops.splats_pack_cpu import BLOCK
+
+_FAST = {"contract", "nsz", "arcp"}
+_ROW = 16  # numbers of a splat's sums, of which nine count; and of what is learned by it
+MOTIONS = 24  # of head and torso, 12 each
+f32 = np.float32
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def _back_through(row, m):
+    """The gradient of a row before it was multiplied with a matrix."""
+    return (
+        row[0] * m[0] + row[1] * m[1] + row[2] * m[2],
+        row[0] * m[3] + row[1] * m[4] + row[2] * m[5],
+        row[0] * m[6] + row[1] * m[7] + row[2] * m[8],
+    )
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def _of_ellipse(a, b, xx, xy, yy):
+    """Gradients of the two rows whose products with themselves are a splat's covariance, from the
+    second moments of what pulls at its pixels."""
+    ca = a[0] * a[0] + a[1] * a[1] + a[2] * a[2] + f32(DILATION)
+    cb = a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    cc = b[0] * b[0] + b[1] * b[1] + b[2] * b[2] + f32(DILATION)
+    sharp = f32(1) / (ca * cc - cb * cb)
+    ka, kb, kc = cc * sharp, (f32(0) - cb) * sharp, ca * sharp
+    # through the inverse: dC = -K G K, with -1/2 the moments as G
+    ga, gb, gc = xx * f32(0.5), xy * f32(0.5), yy * f32(0.5)
+    m00, m01, m10, m11 = ka * ga + kb * gb, ka * gb + kb * gc, kb * ga + kc * gb, kb * gb + kc * gc
+    va, vb, vc = m00 * ka + m01 * kb, m00 * kb + m01 * kc, m10 * kb + m11 * kc
+    two = f32(2)
+    e = (
+        two * (va * a[0] + vb * b[0]), two * (va * a[1] + vb * b[1]), two * (va * a[2] + vb * b[2]),
+    )  # fmt: skip
+    h = (
+        two * (vb * a[0] + vc * b[0]), two * (vb * a[1] + vc * b[1]), two * (vb * a[2] + vc * b[2]),
+    )  # fmt: skip
+    return ka, kb, kc, e, h
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def _of_turn(w, x, y, z, length, a, b, e, h):
+    """Gradients of four numbers, `length` times the unit quaternion, of whose matrix two rows are
+    `e` and `h` after `a` and `b`."""
+    r00, r01, r02 = a[0] * e[0] + b[0] * h[0], a[0] * e[1] + b[0] * h[1], a[0] * e[2] + b[0] * h[2]
+    r10, r11, r12 = a[1] * e[0] + b[1] * h[0], a[1] * e[1] + b[1] * h[1], a[1] * e[2] + b[1] * h[2]
+    r20, r21, r22 = a[2] * e[0] + b[2] * h[0], a[2] * e[1] + b[2] * h[1], a[2] * e[2] + b[2] * h[2]
+    two, four = f32(2), f32(4)
+    gw = two * (x * (r21 - r12) + y * (r02 - r20) + z * (r10 - r01))
+    gx = two * (w * (r21 - r12) + y * (r01 + r10) + z * (r02 + r20)) - four * x * (r11 + r22)
+    gy = two * (w * (r02 - r20) + x * (r01 + r10) + z * (r12 + r21)) - four * y * (r00 + r22)
+    gz = two * (w * (r10 - r01) + x * (r02 + r20) + y * (r12 + r21)) - four * z * (r00 + r11)
+    along = gw * w + gx * x + gy * y + gz * z
+    return (
+        (gw - along * w) / length, (gx - along * x) / length, (gy - along * y) / length,
+        (gz - along * z) / length,
+    )  # fmt: skip
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def _of_place(seen, dx, dy, a, b, c):
+    """The gradient of a place in the world, from that of its pixel and those of the two rows that
+    take small moves to pixels."""
+    at, lens_x, lens_y = POSE, c[LENS], c[LENS + 1]
+    kx, ky, inverse, lx, ly, _, _ = seen
+    none = f32(0)
+    free_x = which(kx * kx, c[LIMIT] * c[LIMIT], none * kx, f32(1))
+    free_y = which(ky * ky, c[LIMIT + 1] * c[LIMIT + 1], none * ky, f32(1))
+    g0 = (a[0] * c[at] + a[1] * c[at + 1] + a[2] * c[at + 2]) * lens_x
+    g2 = (a[0] * c[at + 8] + a[1] * c[at + 9] + a[2] * c[at + 10]) * lens_x
+    g4 = (b[0] * c[at + 4] + b[1] * c[at + 5] + b[2] * c[at + 6]) * lens_y
+    g5 = (b[0] * c[at + 8] + b[1] * c[at + 9] + b[2] * c[at + 10]) * lens_y
+    dx, dy = dx * lens_x, dy * lens_y
+    x = (dx - g2 * inverse * free_x) * inverse
+    y = (dy - g5 * inverse * free_y) * inverse
+    bent = g2 * lx * (free_x + f32(1)) + g5 * ly * (free_y + f32(1)) - g0 - g4
+    z = (bent * inverse - dx * kx - dy * ky) * inverse
+    return (
+        x * c[at] + y * c[at + 4] + z * c[at + 8],
+        x * c[at + 1] + y * c[at + 5] + z * c[at + 9],
+        x * c[at + 2] + y * c[at + 6] + z * c[at + 10],
+    )
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def _add_motion(totals, at, d, x, y, z):
+    """Adds to gradients of a motion, 12 times eight numbers from `at` on."""
+    for k in range(3):
+        to = (at + 4 * k) * LANES
+        g = d[0] if k == 0 else (d[1] if k == 1 else d[2])
+        store(totals, to, load(totals, to) + g * x)
+        store(totals, to + LANES, load(totals, to + LANES) + g * y)
+        store(totals, to + 2 * LANES, load(totals, to + 2 * LANES) + g * z)
+        store(totals, to + 3 * LANES, load(totals, to + 3 * LANES) + g)
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def _back_in(motion, at, d):
+    """The gradient of a place before a motion."""
+    return (
+        d[0] * motion[at] + d[1] * motion[at + 4] + d[2] * motion[at + 8],
+        d[0] * motion[at + 1] + d[1] * motion[at + 5] + d[2] * motion[at + 9],
+        d[0] * motion[at + 2] + d[1] * motion[at + 6] + d[2] * motion[at + 10],
+    )
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def _three(array, origin, j, step, first):
+    return (
+        listed(array, origin, j, step, first), listed(array, origin, j, step, first + 1),
+        listed(array, origin, j, step, first + 2),
+    )  # fmt: skip
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def _eight_back(
+    j, q, origin, s, sums, weights, offset, rotation, log_scale, opacity, follow, c, factors,
+    totals, added_by, learned,
+):  # fmt: skip
+    """Splats listed from `j` on, at `q` of a block. Adds to the motions' `totals`; writes what the
+    atlas learns of each to `added_by`, the rest to rows of `learned`: offset, rotation, follow;
+    size, place on screen, harmonics."""
+    # as on the way forth
+    corners = triangles(s, q)
+    axes = axes_of(corners)
+    fx, fy, fz, gx, gy, gz, nx, ny, nz, _, _ = axes
+    mx, my, mz, _, _, _, larger, clearer = load_eights(s, ADDED + 8 * q, 8)
+    x, y, z = in_head(
+        corners, axes, _three(weights, origin, j, 3, 0), _three(offset, origin, j, 3, 0),
+        (mx, my, mz),
+    )  # fmt: skip
+    leaning = listed(follow, origin, j, 1, 0)
+    share = sigmoid(leaning, factors)
+    hx, hy, hz = carried(x, y, z, c, 0)
+    tx, ty, tz = carried(x, y, z, c, TORSO)
+    hx, hy, hz = hx - tx, hy - ty, hz - tz
+    px, py, pz = tx + share * hx, ty + share * hy, tz + share * hz
+    shine = shine_of(leaning, seen_from(px, py, pz, c), c)
+    vx, vy, vz = carried(px, py, pz, c, POSE)
+    seen = on_screen(vx, vy, vz, c)
+    turn, frame = turn_between(share, c), (fx, gx, nx, fy, gy, ny, fz, gz, nz)
+    a, b = through(through(seen[5], turn), frame), through(through(seen[6], turn), frame)
+    qw, qx, qy = _three(rotation, origin, j, 4, 0)
+    qz = listed(rotation, origin, j, 4, 3)
+    length = root(higher(qw * qw + qx * qx + qy * qy + qz * qz, f32(1e-24)))
+    qw, qx, qy, qz = qw / length, qx / length, qy / length, qz / length
+    own = matrix(qw, qx, qy, qz)
+    s0, s1, s2 = _three(log_scale, origin, j, 3, 0)
+    s0, s1 = exponential(s0 + larger, factors), exponential(s1 + larger, factors)
+    s2 = exponential(s2 + larger, factors)
+    p, o = through(a, own), through(b, own)
+    p, o = (p[0] * s0, p[1] * s1, p[2] * s2), (o[0] * s0, o[1] * s1, o[2] * s2)
+    # and back
+    total, sx, sy, xx, xy, yy, red, green = load_eights(sums, _ROW * q, _ROW)
+    blue = load_eights(sums, _ROW * q + LANES, _ROW)[0]
+    ka, kb, kc, e, h = _of_ellipse(p, o, xx, xy, yy)
+    dx, dy = ka * sx + kb * sy, kb * sx + kc * sy
+    grown = (e[0] * p[0] + h[0] * o[0], e[1] * p[1] + h[1] * o[1], e[2] * p[2] + h[2] * o[2])
+    e, h = (e[0] * s0, e[1] * s1, e[2] * s2), (h[0] * s0, h[1] * s1, h[2] * s2)
+    d_w, d_x, d_y, d_z = _of_turn(qw, qx, qy, qz, length, a, b, e, h)
+    e = _back_through(_back_through(_back_through(e, own), frame), turn)
+    h = _back_through(_back_through(_back_through(h, own), frame), turn)
+    d = _of_place(seen, dx, dy, e, h, c)
+    d_follow = (d[0] * hx + d[1] * hy + d[2] * hz) * share * (f32(1) - share)
+    of_head = (d[0] * share, d[1] * share, d[2] * share)
+    of_torso = (d[0] - of_head[0], d[1] - of_head[1], d[2] - of_head[2])
+    _add_motion(totals, 0, of_head, x, y, z)
+    _add_motion(totals, TORSO, of_torso, x, y, z)
+    one, other = _back_in(c, 0, of_head), _back_in(c, TORSO, of_torso)
+    d = (one[0] + other[0], one[1] + other[1], one[2] + other[2])
+    lit = listed(opacity, origin, j, 1, 0) + clearer
+    d_opacity = total * (f32(1) - sigmoid(lit, factors))
+    store_eights(
+        added_by, LANES * j, LANES, d[0], d[1], d[2], red, green, blue,
+        grown[0] + grown[1] + grown[2], d_opacity,
+    )  # fmt: skip
+    store_eights(
+        learned, 0, _ROW, fx * d[0] + fy * d[1] + fz * d[2], gx * d[0] + gy * d[1] + gz * d[2],
+        nx * d[0] + ny * d[1] + nz * d[2], d_w, d_x, d_y, d_z, d_follow,
+    )  # fmt: skip
+    store_eights(
+        learned, LANES, _ROW, grown[0], grown[1], grown[2], root(dx * dx + dy * dy), shine[0],
+        shine[1], shine[2], dx,
+    )  # fmt: skip
+
+
+@njit(error_model="numpy")
+def _give(
+    i, n, j, learned, added_by, d_offset, d_rotation, d_log_scale, d_opacity, d_colour, d_follow,
+    d_harmonics, pull,
+):  # fmt: skip
+    """What splat `i` has learned, out of the n-th row, to where each kind is kept."""
+    at = _ROW * n
+    for k in range(3):
+        d_offset[i, k] = learned[at + k]
+        d_log_scale[i, k] = learned[at + LANES + k]
+        d_colour[i, k] = added_by[LANES * j + 3 + k]
+    for k in range(4):
+        d_rotation[i, k] = learned[at + 3 + k]
+    d_follow[i], d_opacity[i] = learned[at + 7], added_by[LANES * j + 7]
+    if pull.shape[0]:
+        pull[i] += learned[at + LANES + 3]
+    for k in range(d_harmonics.shape[1]):
+        shine = learned[at + LANES + 4 + k]
+        for m in range(3):
+            d_harmonics[i, k, m] = shine * added_by[LANES * j + 3 + m]
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+def splats_back(
+    corners, vertices, cells, cell_weights, motion, shade, weights, offset, rotation, log_scale,
+    opacity, follow, c, factors, kept, origin, slot, part, d_offset, d_rotation, d_log_scale,
+    d_opacity, d_colour, d_follow, d_harmonics, pull, added_by, motions, workers,
+):  # fmt: skip
+    """Of the splats that were drawn. `added_by` gets a row of eight for each packed one, `motions`
+    a row for each block."""
+    for worker in nb.prange(workers):
+        s, totals = np.empty(ROOM, np.float32), np.empty(MOTIONS * LANES, np.float32)
+        sums = np.empty(_ROW * BLOCK, np.float32)
+        learned = np.empty(_ROW * LANES, np.float32)
+        for block in range(worker, kept.shape[0], workers):
+            begin, count = block * BLOCK, kept[block]
+            whole = (count + LANES - 1) // LANES * LANES
+            sums[: _ROW * whole] = f32(0)
+            totals[:] = f32(0)
+            for q in range(whole):
+                j = begin + q
+                if q >= count:
+                    origin[j] = origin[begin]  # to fill an eight; nothing pulls at it
+                fetch(
+                    corners, vertices, cells, cell_weights, motion, shade, origin[j], s, q
+                )  # fmt: skip
+                if q < count:
+                    _add_up(part, slot[j], slot[j + 1], sums, _ROW * q)
+            for q in range(0, whole, LANES):
+                j = begin + q
+                _eight_back(
+                    j, q, origin, s, sums, weights, offset, rotation, log_scale, opacity, follow,
+                    c, factors, totals, added_by, learned,
+                )  # fmt: skip
+                for n in range(min(LANES, count - q)):
+                    _give(
+                        origin[j + n], n, j + n, learned, added_by, d_offset, d_rotation,
+                        d_log_scale, d_opacity, d_colour, d_follow, d_harmonics, pull,
+                    )  # fmt: skip
+            for k in range(MOTIONS):
+                motions[block, k] = added(load(totals, k * LANES))
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def _add_up(part, first, end, sums, to):
+    """Sums of a splat's tiles."""
+    total, last = steps(f32(0)) * f32(0), f32(0)
+    for n in range(first, end):
+        total = total + load(part, n * SUMS)
+        last += part[n * SUMS + LANES]
+    store(sums, to, total)
+    sums[to + LANES] = last
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+def give_to_cells(
+    kept, origin, added_by, corners, weights, cells, cell_weights, of_vertices, d_vertices,
+    d_cells, workers,
+):  # fmt: skip
+    """What each splat's place pulls at vertices (rows of eight, of which three count) and what the
+    atlas learns, in the order of splats: every worker goes through all and adds to rows of its own,
+    in groups of eight in turn."""
+    for worker in nb.prange(workers):
+        for block in range(kept.shape[0]):
+            for j in range(block * BLOCK, block * BLOCK + kept[block]):
+                i, row = origin[j], load(added_by, LANES * j)
+                for k in range(4):
+                    cell = cells[i, k]
+                    if (cell >> 3) % workers == worker:
+                        to = LANES * cell
+                        store(d_cells, to, load(d_cells, to) + row * cell_weights[i, k])
+                for k in range(3 if of_vertices else 0):
+                    vertex = corners[i, k]
+                    if (vertex >> 3) % workers == worker:
+                        to = LANES * vertex
+                        store(d_vertices, to, load(d_vertices, to) + row * weights[3 * i + k])
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+def give_to_atlas(d_cells, code, own, first, channels, d_atlas):
+    """What the atlas of each number of the code learns, of `channels` from the `first` on."""
+    count = d_atlas.shape[1]
+    half = count // channels // 2
+    for k in nb.prange(code.shape[0]):
+        begin = 0 if k < own else half
+        for i in range(begin * channels):
+            d_atlas[k, i] = f32(0)
+        for m in range(begin, 2 * half):
+            for n in range(channels):
+                d_atlas[k, channels * m + n] = code[k] * d_cells[LANES * m + first + n]
