@@ -1,7 +1,7 @@
 """Packed splats drawn tile by tile, and back.
 
 Inside a tile of 16x16 pixels the loop runs over splats and touches only what is within reach: eight
-columns, and two rows at once on the way forth. The backward pass walks front to back as well: with
+columns, and two rows at once. The backward pass walks front to back as well: with
 D the dot product of the pixel's gradient with its final colour and P its running part, the
 derivative by alpha is T d - (D - P) / (1 - alpha). Each splat writes its sums per tile into a slot
 of its own and a second loop adds them, so that nothing is atomic and results do not depend on the
@@ -18,6 +18,7 @@ from likeness.ops.lanes import (
     and_below,
     down,
     each_added,
+    halves_added,
     higher,
     lower,
     power_of_two,
@@ -35,7 +36,6 @@ from likeness.ops.splats_pack_cpu import (
     DOWN,
     FAINT,
     FALL,
-    FALL_OF_ROW,
     GREEN,
     LEAN,
     LINE,
@@ -320,47 +320,47 @@ def _begin_back(b, left, top, picture, alpha, d_picture, d_alpha):
 @njit(error_model="numpy", fastmath=_FAST)
 def _span_back(packed, k, left, top, code, factors, b, part, to):
     """Adds a splat's sums over a span to `part`, from `to` on."""
-    row, rows = (code >> 5) & 15, code >> 9
+    row, pairs = (code >> 5) & 14, (((code >> 5) & 1) + (code >> 9) + 1) >> 1
     base = ((code & 16) << 3) + row * LANES
     cb, cc = number(packed, k + LEAN), number(packed, k + DOWN)
     c0, c1, c2 = number(packed, k + RED), number(packed, k + GREEN), number(packed, k + BLUE)
-    dx = steps(f32(left + ((code & 16) >> 1)) + f32(0.5) - number(packed, k + X))
-    dy = f32(top + row) + f32(0.5) - number(packed, k + Y)
+    dx = steps_twice(f32(left + ((code & 16) >> 1)) + f32(0.5) - number(packed, k + X))
+    dy = and_below(f32(top + row) + f32(0.5) - number(packed, k + Y))
     across, lean = number(packed, k + ACROSS) * dx * dx + number(packed, k + FAINT), cb * dx
     power = across - dy * (lean + cc * dy)
-    steep = f32((rows + 1) * (rows + 1)) * cc > _GENTLE
+    rows = f32(2 * pairs + 1)
+    steep = rows * rows * cc > _GENTLE
     ratio, raw = dx, dx
     if steep:
         raw = power_of_two(higher(power, f32(-120)), factors)
     else:
-        bend = f32(0) - (lean + cc * (f32(2) * dy + f32(1)))
-        ratio = power_of_two(lower(higher(bend, f32(-120)), f32(120)), factors)
         raw = _begun(number(packed, k + REACH), dx, power, factors)
-    fall = number(packed, k + FALL_OF_ROW)
-    none = steps(f32(0)) * f32(0)
+        ratio = _slope(dy, lean, cc, factors)
+    fall, none = number(packed, k + FALL), dx * f32(0)
     p0, py1, py2, f0, f1, f2 = none, none, none, none, none, none
-    for _ in range(rows):
+    for _ in range(pairs):
         a = where_least(raw, f32(1 / 255), lower(raw, f32(0.99)))
-        t = load(b, base)
+        t = load_both(b, base)
         shown = t * a
         left_over = t - shown
         weight = where_least(left_over, f32(1e-4), shown)
         store(b, base, where_least(left_over, f32(1e-4), left_over))
         at = _GRAD + base
-        u0, u1, u2 = load(b, at), load(b, at + _TWO), load(b, at + _THREE)
-        d = load(b, _ALPHA + base) + u0 * c0 + u1 * c1 + u2 * c2
+        u0, u1, u2 = load_both(b, at), load_both(b, at + _TWO), load_both(b, at + _THREE)
+        d = load_both(b, _ALPHA + base) + u0 * c0 + u1 * c1 + u2 * c2
         f0 += weight * u0
         f1 += weight * u1
         f2 += weight * u2
-        rest = load(b, _REST + base) - weight * d
+        rest = load_both(b, _REST + base) - weight * d
         store(b, _REST + base, rest)
         p = where_least(f32(0.99), raw, a * (t * d - rest / (f32(1) - a)))
         p = where_least(left_over, f32(1e-4), p)
         p0 += p
-        py1 += p * dy
-        py2 += p * (dy * dy)
-        dy += f32(1)
-        base += LANES
+        p = p * dy
+        py1 += p
+        py2 += p * dy
+        dy += f32(2)
+        base += 2 * LANES
         if steep:
             power = across - dy * (lean + cc * dy)
             raw = power_of_two(higher(power, f32(-120)), factors)
@@ -368,9 +368,12 @@ def _span_back(packed, k, left, top, code, factors, b, part, to):
             raw = raw * ratio
             ratio = ratio * fall
     px = p0 * dx
-    sums = each_added(p0, px, py1, px * dx, py1 * dx, py2, f0, f1)
+    sums = each_added(
+        halves_added(p0), halves_added(px), halves_added(py1), halves_added(px * dx),
+        halves_added(py1 * dx), halves_added(py2), halves_added(f0), halves_added(f1),
+    )  # fmt: skip
     store(part, to, load(part, to) + sums)
-    part[to + 8] += added(f2)
+    part[to + 8] += added(halves_added(f2))
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
