@@ -81,7 +81,7 @@ def _within(b, at, channel):
     return lower(higher(load(b, channel * TILE * TILE + at), f32(0)), f32(1))
 
 
-_NO_SLOTS = np.empty(0, np.int64)
+_NO_SLOTS = np.empty(0, np.int32)
 
 
 class _Scratch(threading.local):

@@ -207,9 +207,9 @@ def starts_of(grid, columns, rows, starts):
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def deal(reach, order, columns, rows, strips, cursor, lists, slot, slots):
+def deal(reach, order, columns, rows, strips, cursor, lists, slot, spots):
     """Fill the tiles' lists in depth order; `cursor` begins as where each list does. Unless empty,
-    `slots` says where a pair's sums go, and `slot` where those of a splat begin."""
+    `spots` gets where in the lists each splat is, from its `slot` on."""
     for strip in nb.prange(strips):
         first, end = strip * rows // strips, (strip + 1) * rows // strips
         for n in range(order.shape[0]):
@@ -222,5 +222,5 @@ def deal(reach, order, columns, rows, strips, cursor, lists, slot, slots):
                     to = cursor[ty * columns + tx]
                     cursor[ty * columns + tx] = to + 1
                     lists[to] = j
-                    if slots.shape[0]:
-                        slots[to] = slot[j] + (ty - top) * (right - left) + tx - left
+                    if spots.shape[0]:
+                        spots[slot[j] + (ty - top) * (right - left) + tx - left] = to

@@ -247,7 +247,7 @@ def _give(
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def splats_back(
     corners, vertices, cells, cell_weights, motion, shade, weights, offset, rotation, log_scale,
-    opacity, follow, c, factors, kept, origin, slot, part, d_offset, d_rotation, d_log_scale,
+    opacity, follow, c, factors, kept, origin, slot, spots, part, d_offset, d_rotation, d_log_scale,
     d_opacity, d_colour, d_follow, d_harmonics, pull, added_by, motions, workers,
 ):  # fmt: skip
     """Of the splats that were drawn. `added_by` gets a row of eight for each packed one, `motions`
@@ -269,7 +269,7 @@ def splats_back(
                     corners, vertices, cells, cell_weights, motion, shade, origin[j], s, q
                 )  # fmt: skip
                 if q < count:
-                    _add_up(part, slot[j], slot[j + 1], sums, _ROW * q)
+                    _add_up(part, spots, slot[j], slot[j + 1], sums, _ROW * q)
             for q in range(0, whole, LANES):
                 j = begin + q
                 _eight_back(
@@ -286,12 +286,13 @@ def splats_back(
 
 
 @njit(error_model="numpy", fastmath=_FAST)
-def _add_up(part, first, end, sums, to):
-    """Sums of a splat's tiles."""
+def _add_up(part, spots, first, end, sums, to):
+    """Sums of a splat's tiles, which are at its `spots`."""
     total, last = steps(f32(0)) * f32(0), f32(0)
     for n in range(first, end):
-        total = total + load(part, n * SUMS)
-        last += part[n * SUMS + LANES]
+        at = SUMS * np.int64(spots[n])
+        total = total + load(part, at)
+        last += part[at + LANES]
     store(sums, to, total)
     sums[to + LANES] = last
 

@@ -48,7 +48,7 @@ class _Packed:
     lines: np.ndarray
     starts: np.ndarray
     lists: np.ndarray
-    slots: np.ndarray
+    spots: np.ndarray
     slot: np.ndarray
     kept: np.ndarray
     origin: np.ndarray
@@ -91,9 +91,9 @@ def _pack(scene: _Scene, learned: dict[str, np.ndarray]) -> _Packed:
     np.cumsum(slot, out=slot)
     starts = np.empty(rows * columns + 1, np.int64)
     starts_of(grid, columns, rows, starts)
-    lists, slots = np.empty(slot[-1], np.int32), np.empty(slot[-1], np.int64)
-    deal(reach, order, columns, rows, strips, starts[:-1].copy(), lists, slot, slots)
-    return _Packed(c, motion, shade, lines, starts, lists, slots, slot, kept, origin, strips)
+    lists, spots = (np.empty(slot[-1], np.int32) for _ in range(2))
+    deal(reach, order, columns, rows, strips, starts[:-1].copy(), lists, slot, spots)
+    return _Packed(c, motion, shade, lines, starts, lists, spots, slot, kept, origin, strips)
 
 
 class _Studying(torch.autograd.Function):
@@ -119,10 +119,10 @@ class _Studying(torch.autograd.Function):
         scene, packed, learned = ctx.scene, ctx.packed, ctx.learned
         d_picture, d_alpha = d_picture.permute(2, 0, 1).contiguous(), d_alpha.contiguous()
         match_threads()
-        part = np.zeros(len(packed.lists) * SUMS, np.float32)
+        part = np.empty(len(packed.lists) * SUMS, np.float32)
         pictures = (x.numpy() for x in (picture, alpha, d_picture, d_alpha))
         backward(
-            packed.lines, packed.starts, packed.lists, packed.slots, *pictures, part, FACTORS,
+            packed.lines, packed.starts, packed.lists, *pictures, part, FACTORS,
             packed.strips,
         )  # fmt: skip
         found = {n: torch.zeros(learned[n].shape) for n in (*_LEARNED, "harmonics")}
@@ -133,8 +133,8 @@ class _Studying(torch.autograd.Function):
         splats_back(
             scene.corners, learned["vertices"], scene.cells, scene.cell_weights, packed.motion,
             packed.shade, scene.weights, *flat, packed.common, FACTORS, packed.kept,
-            packed.origin, packed.slot, part, *(x.numpy() for x in found.values()), scene.pull,
-            added_by, motions, workers,
+            packed.origin, packed.slot, packed.spots, part, *(x.numpy() for x in found.values()),
+            scene.pull, added_by, motions, workers,
         )  # fmt: skip
         rows = (len(learned["vertices"]), learned["motion"].shape[1] // 3)
         d_vertices, d_cells = (np.zeros(LANES * n, np.float32) for n in rows)
