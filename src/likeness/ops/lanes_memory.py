@@ -174,27 +174,6 @@ def strided(_: Any, array: Any, index: Any, step: Any) -> Any:
 
 
 @intrinsic
-def listed(_: Any, array: Any, lists: Any, index: Any, step: Any, offset: Any) -> Any:
-    """Eight numbers of a flat array, `offset` after where rows of `step` begin that are listed from
-    `index` on."""
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        data = context.make_array(sig.args[0])(context, builder, args[0]).data
-        rows = context.make_array(sig.args[1])(context, builder, args[1]).data
-        found: Any = ir.Constant(VECTOR, ir.Undefined)
-        for i in range(LANES):
-            place = builder.add(args[2], ir.Constant(args[2].type, i))
-            row = builder.zext(builder.load(builder.gep(rows, [place])), args[2].type)
-            at = builder.add(builder.mul(row, args[3]), args[4])
-            number = builder.load(builder.gep(data, [at]))
-            found = builder.insert_element(found, number, ir.Constant(ir.IntType(32), i))
-        return found
-
-    kinds = (array, lists, types.intp, types.intp, types.intp)
-    return signature(lanes, *kinds), generate
-
-
-@intrinsic
 def load_turned(_: Any, array: Any, lists: Any, index: Any, last: Any) -> Any:
     """Eight lanes out of lines of 16 numbers: the first numbers of eight lines, the second ones,
     up to the eighth. The lines are listed from `index` on (the one at `last` again after it)."""

@@ -2,16 +2,28 @@
 
 Sums of a splat's tiles are turned into gradients of its place and its ellipse on screen, and these
 go back by the way `portray_stage_cpu` came, which is gone again rather than kept. Turns of the
-head and axes of triangles pass nothing on. Only splats that were drawn are looked at; they are
-`origin`, in blocks as they were packed.
+head and axes of triangles pass nothing on. All splats are gone through, as they come: nothing has
+pulled at those that were not drawn.
 """
 
 import numba as nb
 import numpy as np
 
 from likeness.ops.jit import njit
-from likeness.ops.lanes import LANES, added, higher, root, steps, which
-from likeness.ops.lanes_memory import listed, load, load_eights, store, store_eights
+from likeness.ops.lanes import LANES, added, higher, root, sound, steps, which
+from likeness.ops.lanes_memory import (
+    load,
+    load_eights,
+    load_fours,
+    load_threes,
+    prefetch,
+    store,
+    store_eights,
+    store_fours,
+    store_strided,
+    store_threes,
+    strided,
+)
 from likeness.ops.portray_stage_cpu import (
     ADDED,
     LENS,
@@ -21,6 +33,8 @@ from likeness.ops.portray_stage_cpu import (
     TORSO,
     axes_of,
     carried,
+    eight_at,
+    eights_of,
     exponential,
     fetch,
     in_head,
@@ -38,7 +52,8 @@ from likeness.ops.splats_draw_cpu import SUMS
 from likeness.ops.splats_pack_cpu import BLOCK
 
 _FAST = {"contract", "nsz", "arcp"}
-_ROW = 16  # numbers of a splat's sums, of which nine count; and of what is learned by it
+_ROW = 16  # numbers of a splat's sums, of which nine count
+_AHEAD = 8  # splats before their turn, sums are asked for
 MOTIONS = 24  # of head and torso, 12 each
 f32 = np.float32
 
@@ -143,146 +158,147 @@ def _back_in(motion, at, d):
 
 
 @njit(error_model="numpy", fastmath=_FAST)
-def _three(array, origin, j, step, first):
-    return (
-        listed(array, origin, j, step, first), listed(array, origin, j, step, first + 1),
-        listed(array, origin, j, step, first + 2),
-    )  # fmt: skip
-
-
-@njit(error_model="numpy", fastmath=_FAST)
 def _eight_back(
-    j, q, origin, s, sums, weights, offset, rotation, log_scale, opacity, follow, c, factors,
-    totals, added_by, learned,
+    i, q, s, sums, weights, offset, rotation, log_scale, opacity, follow, c, factors, totals,
+    added_by, to, d_offset, d_rotation, d_log_scale, d_opacity, d_colour, d_follow, d_harmonics,
+    pulled,
 ):  # fmt: skip
-    """Splats listed from `j` on, at `q` of a block. Adds to the motions' `totals`; writes what the
-    atlas learns of each to `added_by`, the rest to rows of `learned`: offset, rotation, follow;
-    size, place on screen, harmonics."""
+    """Splats `i` to `i + 7`, at `q` of a block. Adds to the motions' `totals`, writes what the
+    atlas learns of each to `added_by`, and all else from place `to` on."""
     # as on the way forth
     corners = triangles(s, q)
     axes = axes_of(corners)
     fx, fy, fz, gx, gy, gz, nx, ny, nz, _, _ = axes
     mx, my, mz, _, _, _, larger, clearer = load_eights(s, ADDED + 8 * q, 8)
     x, y, z = in_head(
-        corners, axes, _three(weights, origin, j, 3, 0), _three(offset, origin, j, 3, 0),
-        (mx, my, mz),
-    )  # fmt: skip
-    leaning = listed(follow, origin, j, 1, 0)
+        corners, axes, load_threes(weights, 3 * i), load_threes(offset, 3 * i), (mx, my, mz)
+    )
+    x, y, z, leaning = sound(x), sound(y), sound(z), sound(load(follow, i))
     share = sigmoid(leaning, factors)
     hx, hy, hz = carried(x, y, z, c, 0)
     tx, ty, tz = carried(x, y, z, c, TORSO)
     hx, hy, hz = hx - tx, hy - ty, hz - tz
     px, py, pz = tx + share * hx, ty + share * hy, tz + share * hz
-    shine = shine_of(leaning, seen_from(px, py, pz, c), c)
     vx, vy, vz = carried(px, py, pz, c, POSE)
     seen = on_screen(vx, vy, vz, c)
     turn, frame = turn_between(share, c), (fx, gx, nx, fy, gy, ny, fz, gz, nz)
     a, b = through(through(seen[5], turn), frame), through(through(seen[6], turn), frame)
-    qw, qx, qy = _three(rotation, origin, j, 4, 0)
-    qz = listed(rotation, origin, j, 4, 3)
+    qw, qx, qy, qz = load_fours(rotation, 4 * i)
     length = root(higher(qw * qw + qx * qx + qy * qy + qz * qz, f32(1e-24)))
     qw, qx, qy, qz = qw / length, qx / length, qy / length, qz / length
     own = matrix(qw, qx, qy, qz)
-    s0, s1, s2 = _three(log_scale, origin, j, 3, 0)
+    s0, s1, s2 = load_threes(log_scale, 3 * i)
     s0, s1 = exponential(s0 + larger, factors), exponential(s1 + larger, factors)
     s2 = exponential(s2 + larger, factors)
     p, o = through(a, own), through(b, own)
     p, o = (p[0] * s0, p[1] * s1, p[2] * s2), (o[0] * s0, o[1] * s1, o[2] * s2)
     # and back
     total, sx, sy, xx, xy, yy, red, green = load_eights(sums, _ROW * q, _ROW)
-    blue = load_eights(sums, _ROW * q + LANES, _ROW)[0]
+    blue = strided(sums, _ROW * q + LANES, _ROW)
     ka, kb, kc, e, h = _of_ellipse(p, o, xx, xy, yy)
     dx, dy = ka * sx + kb * sy, kb * sx + kc * sy
     grown = (e[0] * p[0] + h[0] * o[0], e[1] * p[1] + h[1] * o[1], e[2] * p[2] + h[2] * o[2])
+    store_threes(d_log_scale, 3 * to, sound(grown[0]), sound(grown[1]), sound(grown[2]))
     e, h = (e[0] * s0, e[1] * s1, e[2] * s2), (h[0] * s0, h[1] * s1, h[2] * s2)
     d_w, d_x, d_y, d_z = _of_turn(qw, qx, qy, qz, length, a, b, e, h)
+    store_fours(d_rotation, 4 * to, sound(d_w), sound(d_x), sound(d_y), sound(d_z))
     e = _back_through(_back_through(_back_through(e, own), frame), turn)
     h = _back_through(_back_through(_back_through(h, own), frame), turn)
     d = _of_place(seen, dx, dy, e, h, c)
-    d_follow = (d[0] * hx + d[1] * hy + d[2] * hz) * share * (f32(1) - share)
+    d = (sound(d[0]), sound(d[1]), sound(d[2]))
+    store(d_follow, to, (d[0] * hx + d[1] * hy + d[2] * hz) * share * (f32(1) - share))
     of_head = (d[0] * share, d[1] * share, d[2] * share)
     of_torso = (d[0] - of_head[0], d[1] - of_head[1], d[2] - of_head[2])
     _add_motion(totals, 0, of_head, x, y, z)
     _add_motion(totals, TORSO, of_torso, x, y, z)
     one, other = _back_in(c, 0, of_head), _back_in(c, TORSO, of_torso)
     d = (one[0] + other[0], one[1] + other[1], one[2] + other[2])
-    lit = listed(opacity, origin, j, 1, 0) + clearer
-    d_opacity = total * (f32(1) - sigmoid(lit, factors))
-    store_eights(
-        added_by, LANES * j, LANES, d[0], d[1], d[2], red, green, blue,
-        grown[0] + grown[1] + grown[2], d_opacity,
+    store_threes(
+        d_offset, 3 * to, fx * d[0] + fy * d[1] + fz * d[2], gx * d[0] + gy * d[1] + gz * d[2],
+        nx * d[0] + ny * d[1] + nz * d[2],
     )  # fmt: skip
+    solid = sigmoid(load(opacity, i) + clearer, factors)
+    d_solid = sound(total * (f32(1) - solid))
+    store(d_opacity, to, d_solid)
+    store_threes(d_colour, 3 * to, red, green, blue)
     store_eights(
-        learned, 0, _ROW, fx * d[0] + fy * d[1] + fz * d[2], gx * d[0] + gy * d[1] + gz * d[2],
-        nx * d[0] + ny * d[1] + nz * d[2], d_w, d_x, d_y, d_z, d_follow,
+        added_by, LANES * to, LANES, d[0], d[1], d[2], red, green, blue,
+        sound(grown[0] + grown[1] + grown[2]), d_solid,
     )  # fmt: skip
-    store_eights(
-        learned, LANES, _ROW, grown[0], grown[1], grown[2], root(dx * dx + dy * dy), shine[0],
-        shine[1], shine[2], dx,
-    )  # fmt: skip
+    store(pulled, to, sound(root(dx * dx + dy * dy)))
+    if d_harmonics.shape[0]:
+        shine = shine_of(leaning, seen_from(px, py, pz, c), c)
+        _shone(d_harmonics, 9 * to, shine[0], red, green, blue)
+        _shone(d_harmonics, 9 * to + 3, shine[1], red, green, blue)
+        _shone(d_harmonics, 9 * to + 6, shine[2], red, green, blue)
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def _shone(d_harmonics, at, shine, red, green, blue):
+    store_strided(d_harmonics, at, 9, shine * red)
+    store_strided(d_harmonics, at + 1, 9, shine * green)
+    store_strided(d_harmonics, at + 2, 9, shine * blue)
 
 
 @njit(error_model="numpy")
-def _give(
-    i, n, j, learned, added_by, d_offset, d_rotation, d_log_scale, d_opacity, d_colour, d_follow,
-    d_harmonics, pull,
-):  # fmt: skip
-    """What splat `i` has learned, out of the n-th row, to where each kind is kept."""
-    at = _ROW * n
-    for k in range(3):
-        d_offset[i, k] = learned[at + k]
-        d_log_scale[i, k] = learned[at + LANES + k]
-        d_colour[i, k] = added_by[LANES * j + 3 + k]
-    for k in range(4):
-        d_rotation[i, k] = learned[at + 3 + k]
-    d_follow[i], d_opacity[i] = learned[at + 7], added_by[LANES * j + 7]
-    if pull.shape[0]:
-        pull[i] += learned[at + LANES + 3]
-    for k in range(d_harmonics.shape[1]):
-        shine = learned[at + LANES + 4 + k]
-        for m in range(3):
-            d_harmonics[i, k, m] = shine * added_by[LANES * j + 3 + m]
+def _settle(rows, size, number, i, skip):
+    """The last lanes of eight rows that were written beyond all, to where they belong."""
+    for lane in range(skip, LANES):
+        for k in range(size):
+            rows[size * (i + lane) + k] = rows[size * (number + lane) + k]
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def splats_back(
     corners, vertices, cells, cell_weights, motion, shade, weights, offset, rotation, log_scale,
-    opacity, follow, c, factors, kept, origin, slot, spots, part, d_offset, d_rotation, d_log_scale,
-    d_opacity, d_colour, d_follow, d_harmonics, pull, added_by, motions, workers,
+    opacity, follow, c, factors, kept, origin, slot, spots, part, d_offset, d_rotation,
+    d_log_scale, d_opacity, d_colour, d_follow, d_harmonics, pulled, added_by, motions, workers,
 ):  # fmt: skip
-    """Of the splats that were drawn. `added_by` gets a row of eight for each packed one, `motions`
-    a row for each block."""
+    """Gradients of all splats, with room for eight more; `pulled` is how hard each is pulled at on
+    screen. `motions` gets a row for each block, `added_by` eight numbers for each splat."""
+    number = corners.shape[0]
     for worker in nb.prange(workers):
         s, totals = np.empty(ROOM, np.float32), np.empty(MOTIONS * LANES, np.float32)
         sums = np.empty(_ROW * BLOCK, np.float32)
-        learned = np.empty(_ROW * LANES, np.float32)
         for block in range(worker, kept.shape[0], workers):
-            begin, count = block * BLOCK, kept[block]
-            whole = (count + LANES - 1) // LANES * LANES
-            sums[: _ROW * whole] = f32(0)
+            begin, last = block * BLOCK, min((block + 1) * BLOCK, number)
+            first, eights = eights_of(begin, last)
             totals[:] = f32(0)
-            for q in range(whole):
-                j = begin + q
-                if q >= count:
-                    origin[j] = origin[begin]  # to fill an eight; nothing pulls at it
-                fetch(
-                    corners, vertices, cells, cell_weights, motion, shade, origin[j], s, q
-                )  # fmt: skip
-                if q < count:
-                    _add_up(part, spots, slot[j], slot[j + 1], sums, _ROW * q)
-            for q in range(0, whole, LANES):
-                j = begin + q
+            sums[:] = f32(0)
+            for i in range(first, last):
+                fetch(corners, vertices, cells, cell_weights, motion, shade, i, s, i - first)
+            for j in range(begin, begin + kept[block]):
+                _ask(part, spots, slot, min(j + _AHEAD, begin + kept[block] - 1))
+                _add_up(part, spots, slot[j], slot[j + 1], sums, _ROW * (origin[j] - first))
+            for n in range(eights):
+                i, skip = eight_at(n, first, begin, last)
+                to, q = number if skip else i, i - first
+                sums[_ROW * q : _ROW * (q + skip)] = f32(0)  # of those that are done
                 _eight_back(
-                    j, q, origin, s, sums, weights, offset, rotation, log_scale, opacity, follow,
-                    c, factors, totals, added_by, learned,
+                    i, q, s, sums, weights, offset, rotation, log_scale, opacity, follow,
+                    c, factors, totals, added_by, to, d_offset, d_rotation, d_log_scale,
+                    d_opacity, d_colour, d_follow, d_harmonics, pulled,
                 )  # fmt: skip
-                for n in range(min(LANES, count - q)):
-                    _give(
-                        origin[j + n], n, j + n, learned, added_by, d_offset, d_rotation,
-                        d_log_scale, d_opacity, d_colour, d_follow, d_harmonics, pull,
-                    )  # fmt: skip
+                if skip:
+                    _settle(d_offset, 3, number, i, skip)
+                    _settle(d_rotation, 4, number, i, skip)
+                    _settle(d_log_scale, 3, number, i, skip)
+                    _settle(d_opacity, 1, number, i, skip)
+                    _settle(d_colour, 3, number, i, skip)
+                    _settle(d_follow, 1, number, i, skip)
+                    _settle(d_harmonics, 9 if d_harmonics.shape[0] else 0, number, i, skip)
+                    _settle(pulled, 1, number, i, skip)
+                    _settle(added_by, LANES, number, i, skip)
             for k in range(MOTIONS):
                 motions[block, k] = added(load(totals, k * LANES))
+
+
+@njit(error_model="numpy")
+def _ask(part, spots, slot, j):
+    """Sums that will be read soon."""
+    for n in range(slot[j], slot[j + 1]):
+        prefetch(part, SUMS * np.int64(spots[n]))
+        prefetch(part, SUMS * np.int64(spots[n]) + LANES)
 
 
 @njit(error_model="numpy", fastmath=_FAST)
@@ -308,7 +324,8 @@ def give_to_cells(
     for worker in nb.prange(workers):
         for block in range(kept.shape[0]):
             for j in range(block * BLOCK, block * BLOCK + kept[block]):
-                i, row = origin[j], load(added_by, LANES * j)
+                i = np.int64(origin[j])
+                row = load(added_by, LANES * i)
                 for k in range(4):
                     cell = cells[i, k]
                     if (cell >> 3) % workers == worker:

@@ -35,7 +35,7 @@ class _Scene:
     own: int
     code: np.ndarray
     camera: Camera
-    pull: np.ndarray
+    pull: Tensor | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,17 +125,22 @@ class _Studying(torch.autograd.Function):
             packed.lines, packed.starts, packed.lists, *pictures, part, FACTORS,
             packed.strips,
         )  # fmt: skip
-        found = {n: torch.zeros(learned[n].shape) for n in (*_LEARNED, "harmonics")}
-        added_by = np.empty(len(packed.origin) * LANES, np.float32)
+        count = len(scene.corners)
+        found = {
+            n: torch.empty(count + LANES, *learned[n].shape[1:]) for n in (*_LEARNED, "harmonics")
+        }
+        pulled, added_by = (np.empty((count + LANES) * n, np.float32) for n in (1, LANES))
         motions = np.empty((len(packed.kept), MOTIONS), np.float32)
         workers = max(1, min(threads(), len(packed.kept)))
         flat = [learned[n].reshape(-1) for n in _LEARNED if n != "colour"]
         splats_back(
             scene.corners, learned["vertices"], scene.cells, scene.cell_weights, packed.motion,
             packed.shade, scene.weights, *flat, packed.common, FACTORS, packed.kept,
-            packed.origin, packed.slot, packed.spots, part, *(x.numpy() for x in found.values()),
-            scene.pull, added_by, motions, workers,
+            packed.origin, packed.slot, packed.spots, part,
+            *(x.view(-1).numpy() for x in found.values()), pulled, added_by, motions, workers,
         )  # fmt: skip
+        if scene.pull is not None:
+            scene.pull.add_(torch.from_numpy(pulled[:count]))
         rows = (len(learned["vertices"]), learned["motion"].shape[1] // 3)
         d_vertices, d_cells = (np.zeros(LANES * n, np.float32) for n in rows)
         give_to_cells(
@@ -151,8 +156,8 @@ class _Studying(torch.autograd.Function):
         d_head, d_torso = F.pad(moved.view(2, 3, 4), (0, 0, 0, 1))
         by_vertex = torch.from_numpy(d_vertices).view(-1, LANES)[:, :3]
         return (
-            None, *(found[n] for n in _LEARNED), *atlases, found["harmonics"], by_vertex, d_head,
-            d_torso,
+            None, *(found[n][:count] for n in _LEARNED), *atlases, found["harmonics"][:count],
+            by_vertex, d_head, d_torso,
         )  # fmt: skip
 
 
@@ -181,6 +186,6 @@ def study(
     scene = _Scene(
         _plain(riders.corners), _plain(riders.weights).reshape(-1), _plain(riders.closed),
         _plain(changes.cells), _plain(changes.weights), changes.own, _plain(code), camera,
-        np.empty(0, np.float32) if pull is None else pull.detach().numpy(),
+        None if pull is None else pull.detach(),
     )  # fmt: skip
     return _Studying.apply(scene, *learned)  # type: ignore[return-value]
