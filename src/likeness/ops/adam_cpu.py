@@ -36,11 +36,25 @@ def _run(parameter, gradient, mean, square, size, root, b1, b2, eps, rests):
         parameter[i] -= f32(0) if still else change
 
 
+@njit(error_model="numpy", fastmath=_FAST)
+def _eight(gradient, parameter, mean, square, i, size, root, b1, b2, eps, least):
+    """Eight entries; those with a gradient shorter than `least` rest."""
+    g = sound(gradient)
+    length = higher(g, f32(0) - g)
+    m, v = load(mean, i), load(square, i)
+    m_new = b1 * m + (f32(1) - b1) * g
+    v_new = b2 * v + (f32(1) - b2) * g * g
+    change = size * m_new / (root_of(v_new) * root + eps)
+    store(mean, i, which(length, least, m_new, m))
+    store(square, i, which(length, least, v_new, v))
+    store(parameter, i, load(parameter, i) - where_least(length, least, change))
+
+
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _step(parameter, gradient, mean, square, size, root, b1, b2, eps, rests):
     """Runs where gradient, mean and square are zero stay as they are: much of a table is of what
     nothing draws from."""
-    count, none = parameter.shape[0], steps(f32(0)) * f32(0)
+    count = parameter.shape[0]
     least = f32(1e-45) if rests else f32(-1)  # of a gradient that moves anything
     for block in nb.prange((count + _BLOCK - 1) // _BLOCK):
         for first in range(block * _BLOCK, min(count, (block + 1) * _BLOCK), _RUN):
@@ -53,15 +67,9 @@ def _step(parameter, gradient, mean, square, size, root, b1, b2, eps, rests):
                 continue
             whole = first + (last - first) // LANES * LANES
             for i in range(first, whole, LANES):
-                g = sound(load(gradient, i))
-                length = higher(g, none - g)
-                m, v = load(mean, i), load(square, i)
-                m_new = b1 * m + (f32(1) - b1) * g
-                v_new = b2 * v + (f32(1) - b2) * g * g
-                change = size * m_new / (root_of(v_new) * root + eps)
-                store(mean, i, which(length, least, m_new, m))
-                store(square, i, which(length, least, v_new, v))
-                store(parameter, i, load(parameter, i) - where_least(length, least, change))
+                _eight(
+                    load(gradient, i), parameter, mean, square, i, size, root, b1, b2, eps, least
+                )  # fmt: skip
             _run(
                 parameter[whole:last], gradient[whole:last], mean[whole:last], square[whole:last],
                 size, root, b1, b2, eps, rests,
@@ -109,47 +117,55 @@ def _numbers(
     return tuple(np.float32(x) for x in numbers)
 
 
-@njit(error_model="numpy", fastmath=_FAST)
-def _scaled(out, part, weight, more):
-    for i in range(out.shape[0]):
-        out[i] = weight * part[i] + (out[i] if more else f32(0))
-
-
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
-def _product_step(parameter, weights, parts, mean, square, size, root, b1, b2, eps, resting):
-    """Tables one after the other. A run of entries whose parts are all zero rests in all tables."""
+def _product_step(parameter, weights, parts, mean, square, size, root, b1, b2, eps, rests):
+    """Tables one after the other, all flat but weights and parts. Runs that no part pulls at rest
+    in tables whose means are zero there, or in all."""
     (terms, tables), count = weights.shape, parts.shape[1]
+    flat, least = parts.reshape(-1), f32(1e-45) if rests else f32(-1)
     for block in nb.prange((count + _PART - 1) // _PART):
         begin, end = block * _PART, min(count, (block + 1) * _PART)
-        runs = _moving(parts, begin, end) if resting else np.array([[begin, end]])
-        g = np.empty(_PART, np.float32)
+        pulls = _pulls(parts, begin, end)
+        g = np.empty(LANES, np.float32)
         for table in range(tables):
-            for k in range(runs.shape[0]):
-                first, last = runs[k, 0], runs[k, 1]
-                some = g[: last - first]
-                for b in range(terms):
-                    _scaled(some, parts[b, first:last], weights[b, table], b > 0)
+            row = table * count
+            for first in range(begin, end, _RUN):
+                last = min(end, first + _RUN)
+                if not pulls[(first - begin) // _RUN] and (
+                    rests
+                    or (
+                        last - first == _RUN
+                        and _all_zero(mean, row + first)
+                        and _all_zero(square, row + first)
+                    )
+                ):
+                    continue
+                whole = first + (last - first) // LANES * LANES
+                for i in range(first, whole, LANES):
+                    pull = load(flat, i) * weights[0, table]
+                    for b in range(1, terms):
+                        pull = pull + load(flat, b * count + i) * weights[b, table]
+                    _eight(
+                        pull, parameter, mean, square, row + i, size, root, b1, b2, eps, least
+                    )  # fmt: skip
+                for i in range(whole, last):
+                    g[i - whole] = f32(0)
+                    for b in range(terms):
+                        g[i - whole] += weights[b, table] * parts[b, i]
                 _run(
-                    parameter[table, first:last], some, mean[table, first:last],
-                    square[table, first:last], size, root, b1, b2, eps, resting,
+                    parameter[row + whole : row + last], g, mean[row + whole : row + last],
+                    square[row + whole : row + last], size, root, b1, b2, eps, rests,
                 )  # fmt: skip
 
 
 @njit(error_model="numpy")
-def _moving(parts, begin, end):
-    """The runs in which any part is not zero, those next to each other as one."""
-    found, count = np.empty((_PART // _RUN + 1, 2), np.int64), 0
-    for first in range(begin, end, _RUN):
-        last, some = min(end, first + _RUN), False
-        for b in range(parts.shape[0]):
-            for i in range(first, last):
-                some |= parts[b, i] != f32(0)
-        if some and count and found[count - 1, 1] == first:
-            found[count - 1, 1] = last
-        elif some:
-            found[count, 0], found[count, 1] = first, last
-            count += 1
-    return found[:count]
+def _pulls(parts, begin, end):
+    """In which runs any part is not zero."""
+    found = np.zeros(_PART // _RUN, np.bool_)
+    for b in range(parts.shape[0]):
+        for i in range(begin, end):
+            found[(i - begin) // _RUN] |= parts[b, i] != f32(0)
+    return found
 
 
 def adam_step_of_product(
@@ -173,6 +189,6 @@ def adam_step_of_product(
     if not len(weights):
         weights, parts = weights.new_zeros(1, weights.shape[1]), parts.new_zeros(1, parts.shape[1])
     match_threads()
-    p, m, v = (t.detach().flatten(1).numpy() for t in kept)
+    p, m, v = (t.detach().view(-1).numpy() for t in kept)
     w, x = (t.detach().float().contiguous().numpy() for t in (weights, parts))
     _product_step(p, w, x, m, v, *_numbers(step, rate, betas, eps), resting)

@@ -338,15 +338,13 @@ def give_to_cells(
                         store(d_vertices, to, load(d_vertices, to) + row * weights[3 * i + k])
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
-def give_to_atlas(d_cells, code, own, first, channels, d_atlas):
-    """What the atlas of each number of the code learns, of `channels` from the `first` on."""
-    count = d_atlas.shape[1]
-    half = count // channels // 2
-    for k in nb.prange(code.shape[0]):
-        begin = 0 if k < own else half
-        for i in range(begin * channels):
-            d_atlas[k, i] = f32(0)
-        for m in range(begin, 2 * half):
-            for n in range(channels):
-                d_atlas[k, channels * m + n] = code[k] * d_cells[LANES * m + first + n]
+@njit(cache=True, error_model="numpy")
+def parts_of(d_cells, first, channels, parts):
+    """What cells learn, of `channels` from the `first` on: the second half of them, then the first
+    half (see `Changes`), with zeros for the other."""
+    count = parts.shape[1] // channels
+    for m in range(count):
+        row = 1 if m < count // 2 else 0
+        for n in range(channels):
+            parts[row, channels * m + n] = d_cells[LANES * m + first + n]
+            parts[1 - row, channels * m + n] = f32(0)

@@ -13,11 +13,12 @@ from likeness.ops.atlas_cpu import weigh
 from likeness.ops.lanes import FACTORS, LANES, TERMS
 from likeness.ops.portray import Changes
 from likeness.ops.portray_stage_cpu import PLACES, common, stage
+from likeness.ops.products import Product, keeps_products, products_of
 from likeness.ops.ride import Riders
 from likeness.ops.splats_draw_cpu import CHANNELS, SUMS, backward, forward
 from likeness.ops.splats_pack_cpu import BLOCK, LINE, TILE, deal, in_order, starts_of
 from likeness.ops.study import _study
-from likeness.ops.study_back_cpu import MOTIONS, give_to_atlas, give_to_cells, splats_back
+from likeness.ops.study_back_cpu import MOTIONS, give_to_cells, parts_of, splats_back
 from likeness.ops.twins import match_threads, threads
 
 _LEARNED = ("offset", "rotation", "log_scale", "opacity", "colour", "follow")
@@ -72,7 +73,7 @@ def _pack(scene: _Scene, learned: dict[str, np.ndarray]) -> _Packed:
     c = np.empty(PLACES, np.float32)
     lens, pose = (_plain(x.float()) for x in (camera.intrinsics, camera.camera_from_world))
     common(learned["head"], learned["torso"], lens, pose, width, height, c)
-    motion, shade = (_table(scene.code, scene.own, learned[n]) for n in ("motion", "shade_atlas"))
+    motion, shade = (_table(scene.code, scene.own, learned[n]) for n in ("motion", "shade"))
     columns, rows, blocks = -(-width // TILE), -(-height // TILE), -(-count // BLOCK)
     room, strips = blocks * BLOCK, max(1, min(rows, threads()))
     lines, reach = np.empty(room * LINE, np.float32), np.empty((room, 2), np.int32)
@@ -96,10 +97,29 @@ def _pack(scene: _Scene, learned: dict[str, np.ndarray]) -> _Packed:
     return _Packed(c, motion, shade, lines, starts, lists, spots, slot, kept, origin, strips)
 
 
+def _learned_by(
+    scene: _Scene,
+    d_cells: np.ndarray,
+    first: int,
+    channels: int,
+    columns: int,
+    products: list[Product] | None,
+) -> Tensor | None:
+    """What the atlases of all numbers of the code learn, or nothing where that is kept as a
+    product."""
+    parts, weights = torch.empty(2, columns), torch.from_numpy(scene.code).repeat(2, 1)
+    parts_of(d_cells, first, channels, parts.numpy())
+    weights[1, scene.own :] = 0
+    if products is None:
+        return weights.mT @ parts
+    products.append((weights, parts))
+    return None
+
+
 class _Studying(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, scene: _Scene, *given: Tensor):
-        names = (*_LEARNED, "motion", "shade_atlas", "harmonics", "vertices", "head", "torso")
+        names = (*_LEARNED, "motion", "shade", "harmonics", "vertices", "head", "torso")
         learned = {n: _plain(x) for n, x in zip(names, given, strict=True)}
         match_threads()
         packed = _pack(scene, learned)
@@ -111,6 +131,10 @@ class _Studying(torch.autograd.Function):
         )  # fmt: skip
         ctx.save_for_backward(*given, picture, alpha)
         ctx.scene, ctx.packed, ctx.learned = scene, packed, learned
+        atlases = {"motion": given[6], "shade": given[7]}
+        ctx.products = {
+            n: products_of(x) if keeps_products(x) else None for n, x in atlases.items()
+        }
         return picture.permute(1, 2, 0), alpha
 
     @staticmethod
@@ -147,11 +171,10 @@ class _Studying(torch.autograd.Function):
             packed.kept, packed.origin, added_by, scene.corners, scene.weights, scene.cells,
             scene.cell_weights, ctx.needs_input_grad[10], d_vertices, d_cells, workers,
         )  # fmt: skip
-        atlases = []
-        for name, first, channels in (("motion", 0, 3), ("shade_atlas", 3, 5)):
-            d_atlas = torch.empty(learned[name].shape)
-            give_to_atlas(d_cells, scene.code, scene.own, first, channels, d_atlas.numpy())
-            atlases.append(d_atlas)
+        atlases = [
+            _learned_by(scene, d_cells, *which, learned[n].shape[1], ctx.products[n])
+            for n, which in (("motion", (0, 3)), ("shade", (3, 5)))
+        ]
         moved = torch.from_numpy(motions.astype(np.float64).sum(0)).float()
         d_head, d_torso = F.pad(moved.view(2, 3, 4), (0, 0, 0, 1))
         by_vertex = torch.from_numpy(d_vertices).view(-1, LANES)[:, :3]

@@ -195,7 +195,8 @@ class RiggedSplats:
             }
             for name, rate in rates.items()
         ]
-        return Adam(groups, betas=(0.9, 0.99))
+        atlases = (avatar.motion_atlas, avatar.shade_atlas)
+        return Adam(groups, betas=(0.9, 0.99), mixed=atlases)
 
     def losses(self, avatar: SplatAvatar, view: View, step: int) -> dict[str, Tensor]:
         progress = step / self.steps
