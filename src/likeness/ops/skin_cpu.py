@@ -111,17 +111,31 @@ class _Skinned(torch.autograd.Function):
     def backward(ctx: Any, d_out):  # type: ignore[override]
         shapes, runs, moved, skin, motions, before = ctx.saved_tensors
         gradient = d_out.clone(memory_format=torch.contiguous_format)
-        joints = len(motions)
-        sums = d_out.new_zeros(max(1, -(-len(moved) // _BLOCK)), 12 * joints)
         match_threads()
-        _turn_back(
-            *(x.numpy() for x in (moved, skin, motions, before, gradient, sums)),
-        )
-        d_weights = d_out.new_empty(len(shapes))
-        flat = (shapes.view(-1).numpy(), runs.numpy(), gradient.view(-1).numpy())
-        _weigh_back(*flat, d_weights.numpy())
-        d_motions = F.pad(sums.double().sum(0).float().view(joints, 3, 4), (0, 0, 0, 1))
+        d_weights, by_motion = unskinned(shapes, runs, moved, skin, motions, before, gradient)
+        d_motions = F.pad(by_motion.view(-1, 3, 4), (0, 0, 0, 1))
         return None, None, None, d_weights, None, None, d_motions
+
+
+def unskinned(
+    shapes: Tensor,
+    runs: Tensor,
+    moved: Tensor,
+    skin: Tensor,
+    motions: Tensor,
+    before: Tensor,
+    gradient: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Gradients of weights, and of the joints' motions (12 numbers each), from those of vertices,
+    which are changed; `before` is where vertices were before joints turned them."""
+    sums = gradient.new_zeros(max(1, -(-len(moved) // _BLOCK)), 12 * len(motions))
+    _turn_back(
+        *(x.numpy() for x in (moved, skin, motions, before, gradient, sums)),
+    )
+    d_weights = gradient.new_empty(len(shapes))
+    flat = (shapes.view(-1).numpy(), runs.numpy(), gradient.view(-1).numpy())
+    _weigh_back(*flat, d_weights.numpy())
+    return d_weights, sums.double().sum(0).float()
 
 
 def skinned(

@@ -173,7 +173,9 @@ class _Studying(torch.autograd.Function):
         )  # fmt: skip
         atlases = [
             _learned_by(scene, d_cells, *which, learned[n].shape[1], ctx.products[n])
-            for n, which in (("motion", (0, 3)), ("shade", (3, 5)))
+            if ctx.needs_input_grad[k]
+            else None
+            for k, n, which in ((7, "motion", (0, 3)), (8, "shade", (3, 5)))
         ]
         moved = torch.from_numpy(motions.astype(np.float64).sum(0)).float()
         d_head, d_torso = F.pad(moved.view(2, 3, 4), (0, 0, 0, 1))

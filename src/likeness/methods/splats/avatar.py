@@ -30,6 +30,7 @@ from likeness.methods.splats.code import (
 )
 from likeness.methods.splats.moment import moment
 from likeness.methods.splats.sides import Sides, fan, remembered
+from likeness.methods.splats.stance import stance
 from likeness.methods.splats.surface import Surface
 from likeness.ops.backdrop import seen_behind
 from likeness.ops.harmonics import turned_harmonics
@@ -270,12 +271,19 @@ class SplatAvatar(nn.Module):
         )
 
     def study(
-        self, camera: Camera, expression: Expression, seen: Tensor, pull: Tensor | None = None
+        self,
+        camera: Camera,
+        expression: Expression,
+        seen: Tensor,
+        correction: Tensor | None = None,
+        pull: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Colour and alpha of a moment, with gradients; `pull` gains how hard its splats are pulled
-        at. What is `seen` there: see `pose`."""
-        standing = self.standing(expression)
-        return study(self.riders, self.changes, self.code(seen), *standing, camera, pull)
+        at. What is `seen` there, and what is corrected: see `pose`."""
+        if correction is None:
+            correction = self.corrections.new_zeros(self.corrections.shape[1])
+        stands = stance(self, expression, correction)
+        return study(self.riders, self.changes, self.code(seen), *stands, camera, pull)
 
     def draw(self, camera: Camera, posed: Posed) -> tuple[Tensor, Tensor]:
         """Colour and alpha of splats that were posed."""
@@ -340,8 +348,7 @@ class SplatAvatar(nn.Module):
     def drawn(self, camera: Camera, expression: Expression) -> Picture:
         """The same for one view, with gradients."""
         seen = self.features(expression)
-        moment = self.corrected(expression, self.regression(seen))
-        picture, alpha = self.study(camera, moment, seen)
+        picture, alpha = self.study(camera, expression, seen, self.regression(seen))
         return Picture(picture.clamp(0, 1), alpha)
 
     @torch.no_grad()

@@ -202,9 +202,8 @@ class RiggedSplats:
         progress = step / self.steps
         if progress < self.warm_up:
             view = halved(view)
-        expression = avatar.corrected(view.expression, avatar.correction(view.index))
-        seen = avatar.seen_features[view.index]
-        person, alpha = avatar.study(view.camera, expression, seen, avatar.pull)
+        seen, correction = avatar.seen_features[view.index], avatar.correction(view.index)
+        person, alpha = avatar.study(view.camera, view.expression, seen, correction, avatar.pull)
         behind = avatar.behind(view.camera)
         away = apart(
             person, alpha, behind, view.rgb, view.alpha, view.weight, self.structure, _NOBODY
