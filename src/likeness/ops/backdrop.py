@@ -39,6 +39,8 @@ def seen_behind(
     shift = (moved[:, :2] / moved[:, 2:] - corners[:, :2]).tolist()
     left, top = (round(x) for x in shift[0])
     still = all(abs(x - left) < _STILL and abs(y - top) < _STILL for x, y in shift)
+    if still and (left, top, across, down) == (0, 0, width, height):
+        return shrunk
     if still and 0 <= left <= width - across and 0 <= top <= height - down:
         return shrunk[top : top + down, left : left + across]
     return pick(_warped, picture.device.type)(shrunk, back, camera)

@@ -313,29 +313,29 @@ def _add_up(part, spots, first, end, sums, to):
     sums[to + LANES] = last
 
 
+@njit(error_model="numpy", fastmath=_FAST)
+def _give(kept, origin, added_by, rows, count, weights, out):
+    """Rows of drawn splats, weighed, to `count` rows of `out` each, in the order of splats."""
+    for block in range(kept.shape[0]):
+        for j in range(block * BLOCK, block * BLOCK + kept[block]):
+            i = np.int64(origin[j])
+            row = load(added_by, LANES * i)
+            for k in range(i * count, (i + 1) * count):
+                to = LANES * np.int64(rows[k])
+                store(out, to, load(out, to) + row * weights[k])
+
+
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
-def give_to_cells(
-    kept, origin, added_by, corners, weights, cells, cell_weights, of_vertices, d_vertices,
-    d_cells, workers,
-):  # fmt: skip
-    """What each splat's place pulls at vertices (rows of eight, of which three count) and what the
-    atlas learns, in the order of splats: every worker goes through all and adds to rows of its own,
-    in groups of eight in turn."""
-    for worker in nb.prange(workers):
-        for block in range(kept.shape[0]):
-            for j in range(block * BLOCK, block * BLOCK + kept[block]):
-                i = np.int64(origin[j])
-                row = load(added_by, LANES * i)
-                for k in range(4):
-                    cell = cells[i, k]
-                    if (cell >> 3) % workers == worker:
-                        to = LANES * cell
-                        store(d_cells, to, load(d_cells, to) + row * cell_weights[i, k])
-                for k in range(3 if of_vertices else 0):
-                    vertex = corners[i, k]
-                    if (vertex >> 3) % workers == worker:
-                        to = LANES * vertex
-                        store(d_vertices, to, load(d_vertices, to) + row * weights[3 * i + k])
+def give_on(
+    kept, origin, added_by, corners, weights, cells, cell_weights, of_vertices, d_vertices, d_cells
+):
+    """What the atlas learns to its cells, and what splats' places pull at to vertices (rows of
+    eight, of which three count): two sums for two workers."""
+    for one in nb.prange(2):
+        if one == 0:
+            _give(kept, origin, added_by, cells, 4, cell_weights, d_cells)
+        elif of_vertices:
+            _give(kept, origin, added_by, corners, 3, weights, d_vertices)
 
 
 @njit(cache=True, error_model="numpy")

@@ -18,7 +18,7 @@ from likeness.ops.ride import Riders
 from likeness.ops.splats_draw_cpu import CHANNELS, SUMS, backward, forward
 from likeness.ops.splats_pack_cpu import BLOCK, LINE, TILE, deal, in_order, starts_of
 from likeness.ops.study import _study
-from likeness.ops.study_back_cpu import MOTIONS, give_to_cells, parts_of, splats_back
+from likeness.ops.study_back_cpu import MOTIONS, give_on, parts_of, splats_back
 from likeness.ops.twins import match_threads, threads
 
 _LEARNED = ("offset", "rotation", "log_scale", "opacity", "colour", "follow")
@@ -167,9 +167,10 @@ class _Studying(torch.autograd.Function):
             scene.pull.add_(torch.from_numpy(pulled[:count]))
         rows = (len(learned["vertices"]), learned["motion"].shape[1] // 3)
         d_vertices, d_cells = (np.zeros(LANES * n, np.float32) for n in rows)
-        give_to_cells(
-            packed.kept, packed.origin, added_by, scene.corners, scene.weights, scene.cells,
-            scene.cell_weights, ctx.needs_input_grad[10], d_vertices, d_cells, workers,
+        give_on(
+            packed.kept, packed.origin, added_by, scene.corners.reshape(-1), scene.weights,
+            scene.cells.reshape(-1), scene.cell_weights.reshape(-1), ctx.needs_input_grad[10],
+            d_vertices, d_cells,
         )  # fmt: skip
         atlases = [
             _learned_by(scene, d_cells, *which, learned[n].shape[1], ctx.products[n])

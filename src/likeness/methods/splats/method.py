@@ -155,6 +155,14 @@ class RiggedSplats:
             for index in frames[torch.randperm(len(frames), generator=generator)].tolist():
                 yield self.view(capture, track, index)
 
+    @property
+    def weights(self) -> Tensor:
+        """How much a pixel of each region counts."""
+        weights = torch.ones(256)
+        for name in ("eyes", "irises", "lips", "mouth", "teeth", "tongue"):
+            weights[REGION[name]] = self.focus
+        return weights
+
     def view(self, capture: Capture, track: Track, index: int) -> View:
         """One frame with its matte and with how much each pixel counts."""
         rgb = capture[index].rgb
@@ -162,9 +170,8 @@ class RiggedSplats:
         regions = track.maps.regions(index) if track.maps is not None else None
         weight = torch.ones_like(alpha)
         if regions is not None:
-            labels = torch.from_numpy(regions).long()
-            for name in ("eyes", "irises", "lips", "mouth", "teeth", "tongue"):
-                weight = torch.where(labels == REGION[name], self.focus, weight)
+            labels = torch.from_numpy(regions).int().flatten()
+            weight = self.weights.index_select(0, labels).view_as(alpha)
         camera, expression = take(track.cameras, index), take(track.expressions, index)
         return View(index, camera, expression, rgb, alpha, weight)
 
