@@ -25,7 +25,7 @@ from likeness.ops.lanes import (
     up,
     where_least,
 )
-from likeness.ops.lanes_memory import load, store, store_eights
+from likeness.ops.lanes_memory import load, prefetch, store, store_eights
 
 TILE = 16
 LINE = 16
@@ -39,6 +39,7 @@ FINE, COLUMNS, ROWS, TILES, DEPTH = (k * LANES for k in range(5))
 SHEET = 5 * LANES
 _BITS = 12
 _MANY = 1 << _BITS  # tiles in a row at most: first and last are written as one number
+_AHEAD = 16  # splats before their turn, their tiles are asked for
 _DIGIT = 12  # bits of depth that are sorted at once
 _FAST = {"contract", "nsz", "arcp", "nnan", "ninf"}
 f32 = np.float32
@@ -214,6 +215,7 @@ def deal(reach, order, columns, rows, strips, cursor, lists, slot, spots):
         first, end = strip * rows // strips, (strip + 1) * rows // strips
         for n in range(order.shape[0]):
             j = order[n]
+            prefetch(reach, 2 * np.int64(order[min(n + _AHEAD, order.shape[0] - 1)]))
             across, along = reach[j, 0], reach[j, 1]
             left, right = across & (_MANY - 1), (across >> _BITS) + 1
             top = along & (_MANY - 1)
