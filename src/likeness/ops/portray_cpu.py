@@ -4,6 +4,7 @@ Arrays that no caller sees are kept from picture to picture: fresh memory costs 
 """
 
 import threading
+from math import prod
 
 import numba as nb
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from likeness.core.camera import Camera
-from likeness.ops.atlas_cpu import weigh
+from likeness.ops.atlas_cpu import weigh_two
 from likeness.ops.jit import njit
 from likeness.ops.lanes import FACTORS, LANES, TERMS, higher, lower
 from likeness.ops.lanes_memory import load, prefetch, store, store_threes
@@ -91,7 +92,7 @@ class _Scratch(threading.local):
         self.held: dict[str, np.ndarray] = {}
 
     def take(self, name: str, kind: type, *shape: int) -> np.ndarray:
-        size = int(np.prod(shape))
+        size = prod(shape)
         held = self.held.get(name)
         if held is None or len(held) < size:
             held = self.held[name] = torch.empty(size * 8, dtype=torch.uint8).numpy().view(kind)
@@ -127,12 +128,12 @@ def portray(
     c = np.empty(PLACES, np.float32)
     lens, pose = camera.intrinsics.float(), camera.camera_from_world.float()
     common(_plain(head), _plain(torso), _plain(lens), _plain(pose), width, height, c)
-    numbers = _plain(code)
-    tables = []
-    for name, atlas in (("motion", changes.motion), ("shade", changes.shade)):
-        table = _scratch.take(name, np.float32, atlas.shape[1] + LANES)
-        weigh(numbers, changes.own, _plain(atlas).reshape(-1), atlas.shape[1], table)
-        tables.append(table)
+    atlases = [_plain(x) for x in (changes.motion, changes.shade)]
+    tables = [
+        _scratch.take(name, np.float32, atlas.shape[1] + LANES)
+        for name, atlas in zip(("motion", "shade"), atlases)
+    ]
+    weigh_two(_plain(code), changes.own, *(x.reshape(-1) for x in atlases), *tables)
     blocks = -(-count // BLOCK)
     room = blocks * BLOCK
     columns, rows = -(-width // TILE), -(-height // TILE)

@@ -39,10 +39,10 @@ def displace(template, shapes, runs, weights, out):
                 out[i] += w * shapes[row + i]
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
 def turn(moved, skin, motions, vertices):
-    """Turns those vertices in place."""
-    for n in nb.prange(moved.shape[0]):
+    """Turns those vertices in place: so few that to wake another worker takes longer."""
+    for n in range(moved.shape[0]):
         v = moved[n]
         x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
         for i in range(3):

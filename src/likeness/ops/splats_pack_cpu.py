@@ -210,16 +210,16 @@ def starts_of(grid, columns, rows, starts):
 @njit(parallel=True, cache=True, error_model="numpy")
 def deal(reach, order, columns, rows, strips, cursor, lists, slot, spots):
     """Fill the tiles' lists in depth order; `cursor` begins as where each list does. Unless empty,
-    `spots` gets where in the lists each splat is, from its `slot` on."""
+    `spots` gets where in the lists each splat is, from its `slot` on. Each worker looks through
+    all splats and fills every so many rows of tiles."""
     for strip in nb.prange(strips):
-        first, end = strip * rows // strips, (strip + 1) * rows // strips
         for n in range(order.shape[0]):
             j = order[n]
             prefetch(reach, 2 * np.int64(order[min(n + _AHEAD, order.shape[0] - 1)]))
             across, along = reach[j, 0], reach[j, 1]
             left, right = across & (_MANY - 1), (across >> _BITS) + 1
             top = along & (_MANY - 1)
-            for ty in range(max(top, first), min((along >> _BITS) + 1, end)):
+            for ty in range(top + (strip - top) % strips, (along >> _BITS) + 1, strips):
                 for tx in range(left, right):
                     to = cursor[ty * columns + tx]
                     cursor[ty * columns + tx] = to + 1

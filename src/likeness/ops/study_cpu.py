@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from likeness.core.camera import Camera
-from likeness.ops.atlas_cpu import weigh
+from likeness.ops.atlas_cpu import weigh_two
 from likeness.ops.lanes import FACTORS, LANES, TERMS
 from likeness.ops.portray import Changes
 from likeness.ops.portray_stage_cpu import PLACES, common, stage
@@ -60,11 +60,11 @@ def _plain(x: Tensor) -> np.ndarray:
     return x.detach().contiguous().numpy()
 
 
-def _table(code: np.ndarray, own: int, atlas: np.ndarray) -> np.ndarray:
-    """The atlas of a moment; a few numbers more, as rows of it are read eight at a time."""
-    table = np.empty(atlas.shape[1] + LANES, np.float32)
-    weigh(code, own, atlas.reshape(-1), atlas.shape[1], table)
-    return table
+def _tables(code: np.ndarray, own: int, *atlases: np.ndarray) -> list[np.ndarray]:
+    """Atlases of a moment; a few numbers more, as rows of them are read eight at a time."""
+    tables = [np.empty(x.shape[1] + LANES, np.float32) for x in atlases]
+    weigh_two(code, own, *(x.reshape(-1) for x in atlases), *tables)
+    return tables
 
 
 def _pack(scene: _Scene, learned: dict[str, np.ndarray]) -> _Packed:
@@ -73,7 +73,7 @@ def _pack(scene: _Scene, learned: dict[str, np.ndarray]) -> _Packed:
     c = np.empty(PLACES, np.float32)
     lens, pose = (_plain(x.float()) for x in (camera.intrinsics, camera.camera_from_world))
     common(learned["head"], learned["torso"], lens, pose, width, height, c)
-    motion, shade = (_table(scene.code, scene.own, learned[n]) for n in ("motion", "shade"))
+    motion, shade = _tables(scene.code, scene.own, learned["motion"], learned["shade"])
     columns, rows, blocks = -(-width // TILE), -(-height // TILE), -(-count // BLOCK)
     room, strips = blocks * BLOCK, max(1, min(rows, threads()))
     lines, reach = np.empty(room * LINE, np.float32), np.empty((room, 2), np.int32)
