@@ -213,16 +213,21 @@ def deal(reach, order, columns, rows, strips, cursor, lists, slot, spots):
     `spots` gets where in the lists each splat is, from its `slot` on. Each worker looks through
     all splats and fills every so many rows of tiles."""
     for strip in nb.prange(strips):
+        own = np.empty(rows, np.int64)  # from a row on, the first that is this worker's
+        for y in range(rows):
+            own[y] = y + (strip - y) % strips
         for n in range(order.shape[0]):
             j = order[n]
             prefetch(reach, 2 * np.int64(order[min(n + _AHEAD, order.shape[0] - 1)]))
             across, along = reach[j, 0], reach[j, 1]
             left, right = across & (_MANY - 1), (across >> _BITS) + 1
             top = along & (_MANY - 1)
-            for ty in range(top + (strip - top) % strips, (along >> _BITS) + 1, strips):
-                for tx in range(left, right):
-                    to = cursor[ty * columns + tx]
-                    cursor[ty * columns + tx] = to + 1
+            y = own[top]
+            while y <= along >> _BITS:
+                for x in range(left, right):
+                    to = cursor[y * columns + x]
+                    cursor[y * columns + x] = to + 1
                     lists[to] = j
                     if spots.shape[0]:
-                        spots[slot[j] + (ty - top) * (right - left) + tx - left] = to
+                        spots[slot[j] + (y - top) * (right - left) + x - left] = to
+                y += strips  # a range would divide
