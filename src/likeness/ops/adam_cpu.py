@@ -215,7 +215,7 @@ def adam_step_of_product(
 ) -> None:
     """The twin of `ops.adam`: gradients are made a few at a time, where they are needed."""
     kept = (parameter, mean, square)
-    if any(str(t.dtype) != "torch.float32" or not t.is_contiguous() for t in kept):
+    if any(t.dtype is not torch.float32 or not t.is_contiguous() for t in kept):
         rest = (step, rate, betas, eps, resting)
         _adam_step_of_product(parameter, weights, parts, mean, square, *rest)
         return

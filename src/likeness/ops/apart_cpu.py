@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from likeness.ops.apart import _apart
-from likeness.ops.image import window
-from likeness.ops.image_cpu import WIDE, compare, strips_for
+from likeness.ops.image_cpu import TAPS, WIDE, compare, strips_for
 from likeness.ops.jit import njit
 from likeness.ops.twins import match_threads
 
@@ -84,8 +83,8 @@ class _Comparing(torch.autograd.Function):
         )  # fmt: skip
         gradient = new(3, height, across if any(ctx.needs_input_grad) else 0)
         flat = (z.view(-1).numpy() for z in (x, y, w))
-        taps, strips = window().float().numpy(), strips_for(3, height)
-        compare(*flat, height, taps, f32(structure), strips, sums, gradient.view(-1).numpy())
+        strips = strips_for(3, height)
+        compare(*flat, height, TAPS, f32(structure), strips, sums, gradient.view(-1).numpy())
         totals, pixels = rows.astype(np.float64).sum(0), max(1, height * width)
         scale = 1 / (3 * max(float(totals[3]), 1e-12))
         ctx.save_for_backward(gradient, *given[:4])

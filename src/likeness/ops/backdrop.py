@@ -25,6 +25,12 @@ def seen_behind(
     Differentiable in the picture.
     """
     height, width = picture.shape[:2]
+    if (
+        (camera.width, camera.height) == (taken.width, taken.height) == (width, height)
+        and torch.equal(camera.intrinsics, taken.intrinsics)
+        and torch.equal(camera.camera_from_world[:3, :3], taken.camera_from_world[:3, :3])
+    ):
+        return picture
     lens, turn = _plain(camera.intrinsics), _plain(camera.camera_from_world)[:3, :3]
     scale = np.array([width / taken.width, height / taken.height, 1])[:, None]
     kept, other = scale * _plain(taken.intrinsics), _plain(taken.camera_from_world)[:3, :3]

@@ -21,6 +21,7 @@ _FAST = {"contract", "nsz", "arcp"}
 _HALF = WINDOW // 2
 WIDE = 2 * LANES
 """Pixels that are worked on as one."""
+TAPS = window().float().numpy()
 _MEANS, _PARTS = 5, 3  # what is blurred of two pictures, and of the gradient
 f32 = np.float32
 
@@ -217,9 +218,8 @@ class _Loss(torch.autograd.Function):
         sums, wide = np.empty(channels * height), _padded(w.contiguous())
         gradient = torch.empty(channels, height, len(wide) // height * drawn.requires_grad)
         match_threads()
-        taps = window().float().numpy()
         strips, flat = strips_for(channels, height), gradient.view(-1).numpy()
-        compare(x, y, wide, height, taps, f32(structure), strips, sums, flat)
+        compare(x, y, wide, height, TAPS, f32(structure), strips, sums, flat)
         scale = 1.0 / (channels * max(float(w.sum()), 1e-12))
         if drawn.requires_grad:
             ctx.save_for_backward(gradient[..., :width].permute(1, 2, 0))

@@ -10,7 +10,7 @@ from likeness.ops import splats_project_cpu
 from likeness.ops.lanes import FACTORS, TERMS
 from likeness.ops.splats import DILATION, NEAR, WIDE
 from likeness.ops.splats_draw_cpu import CHANNELS, SUMS, backward, forward, gather
-from likeness.ops.splats_pack_cpu import BLOCK, LINE, TILE, deal, in_order, pack, starts_of
+from likeness.ops.splats_pack_cpu import BLOCK, LINE, TILE, deal, in_order, pack, running, starts_of
 from likeness.ops.twins import match_threads
 
 
@@ -34,7 +34,7 @@ class _Rasterise(torch.autograd.Function):
         order = in_order(
             kept, keys, *(np.empty(room, kind) for kind in (np.int32, np.uint32, np.int32))
         )
-        np.cumsum(slot, out=slot)
+        running(slot)
         starts = np.empty(rows * columns + 1, np.int64)
         starts_of(grid, columns, rows, starts)
         lists, spots = (np.empty(slot[-1], np.int32) for _ in range(2))

@@ -207,6 +207,13 @@ def starts_of(grid, columns, rows, starts):
     starts[rows * columns] = total
 
 
+@njit(cache=True, error_model="numpy")
+def running(counts):
+    """Counts to how many there are up to each."""
+    for n in range(1, counts.shape[0]):
+        counts[n] += counts[n - 1]
+
+
 @njit(parallel=True, cache=True, error_model="numpy")
 def deal(reach, order, columns, rows, strips, cursor, lists, slot, spots):
     """Fill the tiles' lists in depth order; `cursor` begins as where each list does. Unless empty,

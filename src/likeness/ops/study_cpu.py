@@ -16,7 +16,7 @@ from likeness.ops.portray_stage_cpu import PLACES, common, stage
 from likeness.ops.products import Product, keeps_products, products_of
 from likeness.ops.ride import Riders
 from likeness.ops.splats_draw_cpu import CHANNELS, SUMS, backward, forward
-from likeness.ops.splats_pack_cpu import BLOCK, LINE, TILE, deal, in_order, starts_of
+from likeness.ops.splats_pack_cpu import BLOCK, LINE, TILE, deal, in_order, running, starts_of
 from likeness.ops.study import _study
 from likeness.ops.study_back_cpu import MOTIONS, give_on, parts_of, splats_back
 from likeness.ops.twins import match_threads, threads
@@ -89,7 +89,7 @@ def _pack(scene: _Scene, learned: dict[str, np.ndarray]) -> _Packed:
     order = in_order(
         kept, keys, *(np.empty(room, kind) for kind in (np.int32, np.uint32, np.int32))
     )
-    np.cumsum(slot, out=slot)
+    running(slot)
     starts = np.empty(rows * columns + 1, np.int64)
     starts_of(grid, columns, rows, starts)
     lists, spots = (np.empty(slot[-1], np.int32) for _ in range(2))

@@ -75,7 +75,8 @@ class Adam(Optimizer):
                 how = (state["step"], group["lr"], group["betas"], group["eps"], self.resting)
                 means = (state["exp_avg"], state["exp_avg_sq"])
                 if gradient is None:
-                    weights, parts = (torch.cat(x) for x in zip(*products))
+                    one = len(products) == 1
+                    weights, parts = products[0] if one else (torch.cat(x) for x in zip(*products))
                     adam_step_of_product(parameter, weights, parts, *means, *how)
                 else:
                     updates.append(Update(parameter, gradient.contiguous(), *means, *how))

@@ -28,7 +28,7 @@ from likeness.methods.splats.code import (
     torso_in_head,
     turns_of,
 )
-from likeness.methods.splats.moment import moment
+from likeness.methods.splats.moment import Standing, moment
 from likeness.methods.splats.sides import Sides, fan, remembered
 from likeness.methods.splats.stance import stance
 from likeness.methods.splats.surface import Surface
@@ -135,6 +135,7 @@ class SplatAvatar(nn.Module):
         for name in ("pull", "shine"):  # of the pictures since the last recycling: place, colour
             self.register_buffer(name, torch.zeros(count), persistent=True)
         self.sides: Sides | None = None
+        self.side_moment: Standing | None = None
         self.deal()
 
     def deal(self) -> None:
@@ -192,7 +193,7 @@ class SplatAvatar(nn.Module):
         cameras = fan(camera, moment)
         seen = self.features(moment)
         pictures = [self.study(c, moment, seen) for c in cameras]
-        self.sides = remembered(cameras, moment, pictures)
+        self.sides, self.side_moment = remembered(cameras, moment, pictures), None
 
     @property
     def rig(self) -> str:
@@ -285,6 +286,17 @@ class SplatAvatar(nn.Module):
         stands = stance(self, expression, correction)
         return study(self.riders, self.changes, self.code(seen), *stands, camera, pull)
 
+    def studied_from_side(self, index: int) -> tuple[Tensor, Tensor]:
+        """The moment that sides are remembered of, as one of them sees it now, with gradients. How
+        the head stands in it is worked out once: nothing about that is learned."""
+        assert self.sides is not None
+        if self.side_moment is None or self.side_moment[0].device != self.corners.device:
+            with torch.no_grad():
+                moment = self.sides.moment
+                code, none = self.code(self.features(moment)), torch.zeros_like(self.corrections[0])
+                self.side_moment = (code, *stance(self, moment, none))
+        return study(self.riders, self.changes, *self.side_moment, self.sides.camera(index))
+
     def draw(self, camera: Camera, posed: Posed) -> tuple[Tensor, Tensor]:
         """Colour and alpha of splats that were posed."""
         projected = project_splats(posed.means, posed.rotation, posed.scale, camera)
@@ -302,6 +314,8 @@ class SplatAvatar(nn.Module):
     def backdrop_camera(self) -> Camera:
         """The camera that sees the backdrop just as it is kept, with the room around it."""
         left, top = self.backdrop_room.tolist()
+        if not (left or top):
+            return self.taken
         height, width = self.backdrop.shape[:2]
         return cropped(self.taken, -left, -top, width, height)
 

@@ -232,9 +232,7 @@ class RiggedSplats:
         """How far one of the sides, in turn, has gone from what is remembered."""
         assert avatar.sides is not None
         which = step // _SIDE_EVERY % len(avatar.sides)
-        camera = avatar.sides.camera(which)
-        moment = avatar.sides.moment
-        picture, alpha = avatar.study(camera, moment, avatar.features(moment))
+        picture, alpha = avatar.studied_from_side(which)
         return avatar.sides.unlike(which, picture, alpha)
 
     def after_step(self, avatar: SplatAvatar, optimizer: Optimizer, step: int) -> None:
