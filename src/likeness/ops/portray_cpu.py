@@ -20,7 +20,7 @@ from likeness.ops.portray import Changes, _portray
 from likeness.ops.portray_stage_cpu import PLACES, common, stage
 from likeness.ops.ride import Riders
 from likeness.ops.splats_draw_cpu import draw_tile, light_of, new_tile, place_of
-from likeness.ops.splats_pack_cpu import BLOCK, LINE, TILE, deal, in_order, starts_of
+from likeness.ops.splats_pack_cpu import BLOCK, LINE, TILE, deal, starts_of
 from likeness.ops.twins import match_threads, threads
 
 _FAST = {"contract", "nsz", "arcp"}
@@ -140,10 +140,9 @@ def portray(
     strips = max(1, min(rows, threads()))
     packed = _scratch.take("packed", np.float32, room * LINE)
     reach = _scratch.take("reach", np.int32, room, 2)
-    keys, more_keys = (_scratch.take(n, np.uint32, room) for n in ("keys", "more keys"))
-    places, more, origin, tiles = (
-        _scratch.take(n, np.int32, room) for n in ("places", "more places", "origin", "tiles")
-    )
+    keys = _scratch.take("keys", np.uint32, room)
+    origin, tiles = (_scratch.take(n, np.int32, room) for n in ("origin", "tiles"))
+    places = _scratch.take("places", np.int32, 4 * strips * (room + 1))
     grid = np.zeros((strips, (rows + 1) * (columns + 1)), np.int32)
     kept = np.empty(blocks, np.int64)
     flat = [
@@ -158,11 +157,10 @@ def portray(
         _plain(changes.weights), *tables, *flat, changes.harmonics.shape[1] > 0, c, FACTORS, TERMS,
         width, height, packed, reach, keys, origin, tiles, grid, kept,
     )  # fmt: skip
-    order = in_order(kept, keys, places, more_keys, more)
     starts = np.empty(rows * columns + 1, np.int64)
     starts_of(grid, columns, rows, starts)
     lists = _scratch.take("lists", np.int32, int(starts[-1]))
-    deal(reach, order, columns, rows, strips, starts[:-1].copy(), lists, _NO_SLOTS, _NO_SLOTS)
+    deal(reach, keys, kept, columns, rows, strips, starts, places, lists, _NO_SLOTS, _NO_SLOTS)
     picture, alpha = torch.empty(height, width, 3), torch.empty(height, width)
     flat = (picture.view(-1).numpy(), alpha.view(-1).numpy())
     _paint(packed, starts, lists, width, height, *flat, FACTORS, strips)

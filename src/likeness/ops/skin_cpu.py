@@ -54,11 +54,11 @@ def turn(moved, skin, motions, vertices):
             vertices[v, i] = at
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
 def _turn_back(moved, skin, motions, before, gradient, sums):
     """Gradients of vertices in place, from after their turn to before it; per block those of the
     motions (12 numbers each)."""
-    for block in nb.prange(sums.shape[0]):
+    for block in range(sums.shape[0]):
         for n in range(block * _BLOCK, min((block + 1) * _BLOCK, moved.shape[0])):
             v = moved[n]
             g0, g1, g2 = gradient[v, 0], gradient[v, 1], gradient[v, 2]

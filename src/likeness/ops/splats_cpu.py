@@ -10,7 +10,7 @@ from likeness.ops import splats_project_cpu
 from likeness.ops.lanes import FACTORS, TERMS
 from likeness.ops.splats import DILATION, NEAR, WIDE
 from likeness.ops.splats_draw_cpu import CHANNELS, SUMS, backward, forward, gather
-from likeness.ops.splats_pack_cpu import BLOCK, LINE, TILE, deal, in_order, pack, running, starts_of
+from likeness.ops.splats_pack_cpu import BLOCK, LINE, TILE, deal, pack, running, starts_of
 from likeness.ops.twins import match_threads
 
 
@@ -31,14 +31,12 @@ class _Rasterise(torch.autograd.Function):
             *(x.numpy() for x in given), width, height, FACTORS, TERMS, packed, reach, keys, origin,
             slot[1:], grid, kept,
         )  # fmt: skip
-        order = in_order(
-            kept, keys, *(np.empty(room, kind) for kind in (np.int32, np.uint32, np.int32))
-        )
         running(slot)
         starts = np.empty(rows * columns + 1, np.int64)
         starts_of(grid, columns, rows, starts)
         lists, spots = (np.empty(slot[-1], np.int32) for _ in range(2))
-        deal(reach, order, columns, rows, strips, starts[:-1].copy(), lists, slot, spots)
+        places = np.empty(4 * strips * (room + 1), np.int32)
+        deal(reach, keys, kept, columns, rows, strips, starts, places, lists, slot, spots)
         picture, alpha = xy.new_empty(CHANNELS, height, width), xy.new_empty(height, width)
         forward(packed, starts, lists, picture.numpy(), alpha.numpy(), FACTORS, strips)
         ctx.save_for_backward(picture, alpha)

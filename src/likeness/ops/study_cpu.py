@@ -16,7 +16,7 @@ from likeness.ops.portray_stage_cpu import PLACES, common, stage
 from likeness.ops.products import Product, keeps_products, products_of
 from likeness.ops.ride import Riders
 from likeness.ops.splats_draw_cpu import CHANNELS, SUMS, backward, forward
-from likeness.ops.splats_pack_cpu import BLOCK, LINE, TILE, deal, in_order, running, starts_of
+from likeness.ops.splats_pack_cpu import BLOCK, LINE, TILE, deal, running, starts_of
 from likeness.ops.study import _study
 from likeness.ops.study_back_cpu import MOTIONS, give_on, parts_of, splats_back
 from likeness.ops.twins import match_threads, threads
@@ -86,14 +86,12 @@ def _pack(scene: _Scene, learned: dict[str, np.ndarray]) -> _Packed:
         shade, scene.weights, *flat, learned["harmonics"].shape[1] > 0, c, FACTORS, TERMS, width,
         height, lines, reach, keys, origin, slot[1:], grid, kept,
     )  # fmt: skip
-    order = in_order(
-        kept, keys, *(np.empty(room, kind) for kind in (np.int32, np.uint32, np.int32))
-    )
     running(slot)
     starts = np.empty(rows * columns + 1, np.int64)
     starts_of(grid, columns, rows, starts)
     lists, spots = (np.empty(slot[-1], np.int32) for _ in range(2))
-    deal(reach, order, columns, rows, strips, starts[:-1].copy(), lists, slot, spots)
+    places = np.empty(4 * strips * (room + 1), np.int32)
+    deal(reach, keys, kept, columns, rows, strips, starts, places, lists, slot, spots)
     return _Packed(c, motion, shade, lines, starts, lists, spots, slot, kept, origin, strips)
 
 
