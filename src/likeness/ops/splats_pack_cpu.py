@@ -230,8 +230,8 @@ def _within(reach, keys, kept, first, end, own_keys, order):
 @njit(parallel=True, cache=True, error_model="numpy")
 def deal(reach, keys, kept, columns, rows, strips, starts, room, lists, slot, spots):
     """Fill the tiles' lists, nearest first. Unless empty, `spots` gets where in the lists each
-    splat is, from its `slot` on. Each worker sorts what reaches into a strip of rows of tiles; `room` is
-    for four numbers for each splat, and for one splat more, for each worker."""
+    splat is, from its `slot` on. Each worker sorts what reaches into a strip of rows of tiles;
+    `room` is for four numbers for each splat, and for one splat more, for each worker."""
     bounds, cursor = _bounds(starts, columns, rows, strips), starts.copy()
     for strip in nb.prange(strips):
         first, end, size = bounds[strip], bounds[strip + 1], keys.shape[0] + 1
