@@ -10,17 +10,22 @@ from jaxtyping import Float, UInt8
 from likeness.trackers.normal_equations import light, look_up, sums
 
 _ROBUST = 0.10  # colour difference beyond which a point is doubted
+_BLURRED = 2.0  # pixels: of pictures blurred so much every other pixel will do
+_LEAST = 32  # pixels along a side
 
 
 class Brightness:
-    """A picture that can be asked for values and slopes between its pixels."""
+    """A blurred picture that can be asked for values and slopes between its pixels. One that is
+    blurred much is kept at half its size, or less."""
 
     def __init__(self, picture: UInt8[np.ndarray, "H W 3"], blur: float) -> None:
-        plain = picture.astype(np.float32) / 255
-        smooth = cv2.GaussianBlur(plain, (0, 0), blur)
-        right = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
-        down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
-        self.planes = np.concatenate([smooth, right, down], -1)
+        self.smaller = 1
+        while blur > _BLURRED and min(picture.shape[:2]) >= 2 * _LEAST:
+            half = (picture.shape[1] // 2, picture.shape[0] // 2)
+            picture = picture[: 2 * half[1], : 2 * half[0]]
+            picture = cv2.resize(picture, half, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+            blur, self.smaller = float(np.sqrt(blur**2 / 4 - 1 / 12)), 2 * self.smaller
+        self.plane = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), blur)
 
     def at(
         self, pixels: Float[np.ndarray, "N 2"]
@@ -29,7 +34,8 @@ class Brightness:
         count = len(pixels)
         values, slopes = np.empty((count, 3), np.float32), np.empty((count, 3, 2), np.float32)
         inside = np.empty(count, np.float32)
-        look_up(self.planes, np.ascontiguousarray(pixels, np.float64), values, slopes, inside)
+        pixels = np.ascontiguousarray(pixels, np.float64)
+        look_up(self.plane, self.smaller, pixels, values, slopes, inside)
         return values, slopes, inside
 
 

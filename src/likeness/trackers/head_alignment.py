@@ -67,12 +67,12 @@ def refined(
     now = track.expressions
     poses, coefficients = now.world_from_head.clone(), now.coefficients.clone()
     personal = None if now.personal is None else now.personal.clone()
-    told, moves = head.told, []
+    told, moves, pull = head.told, [], _pull(head)
     every = range(len(track)) if frames is None else list(frames)
     for index in counted(every, "aligning the head"):
         if track.confidence[index] <= 0:
             continue
-        new = _aligned_head(capture, track, head, index, colours, worth, scale)
+        new = _aligned_head(capture, track, head, index, colours, worth, scale, pull)
         poses[index] = new.pose
         coefficients[index, told] += new.shapes
         if personal is not None:
@@ -119,6 +119,7 @@ def _aligned_head(
     colours: np.ndarray,
     worth: np.ndarray,
     scale: float,
+    pull: Pull,
 ) -> _Aligned:
     camera, now = take(track.cameras, index), take(track.expressions, index)
     pose = now.world_from_head
@@ -133,7 +134,7 @@ def _aligned_head(
         shift=camera_from_head[:3, 3].double().numpy(),
         lens=camera.intrinsics.double().numpy(),
     )
-    pull = _pull(head, now)
+    pull = _within(pull, head, now)
     begin = found = pull.to
     for blur, rounds in ((1.6, 4), (0.8, 4)):
         picture = Brightness(capture[index].rgb8, blur * scale)
@@ -153,8 +154,8 @@ def _aligned_head(
     )
 
 
-def _pull(head: HeadPoints, now: Expression) -> Pull:
-    """How changes of pose, modes and shapes are held near none, and weights in their range."""
+def _pull(head: HeadPoints) -> Pull:
+    """How changes of pose, modes and shapes are held near none."""
     shapes = head.told
     strength = np.zeros((6 + head.personal + len(shapes),) * 2)
     held = [*_POSE_STIFF, *[_MODE_STIFF] * head.personal]
@@ -163,12 +164,18 @@ def _pull(head: HeadPoints, now: Expression) -> Pull:
     for k, shape in enumerate(shapes):
         usual[k, k] *= _BLINK_STIFF if head.names[shape].startswith("eyeBlink") else 1.0
     strength[len(held) :, len(held) :] = usual
-    low, high = np.full(len(strength), -np.inf), np.full(len(strength), np.inf)
+    return Pull(strength, np.zeros(len(strength)))
+
+
+def _within(pull: Pull, head: HeadPoints, now: Expression) -> Pull:
+    """The same with weights in their range, whatever they are now."""
+    low, high = np.full(len(pull.to), -np.inf), np.full(len(pull.to), np.inf)
     if head.personal and now.personal is not None:
         own = slice(6, 6 + head.personal)
         low[own], high[own] = _room(now.personal, -_FARTHEST, _FARTHEST)
-    low[len(held) :], high[len(held) :] = _room(now.coefficients[shapes], 0.0, 1.0)
-    return Pull(strength, np.zeros(len(strength)), low, high)
+    shapes = slice(6 + head.personal, None)
+    low[shapes], high[shapes] = _room(now.coefficients[head.told], 0.0, 1.0)
+    return replace(pull, low=low, high=high)
 
 
 def _room(weights: Tensor, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
@@ -185,8 +192,7 @@ def _placed(
     lens: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pixels of points turned and shifted in the camera and bent by modes; and derivatives."""
-    turn = axis_angle_to_matrix(torch.from_numpy(change[:3])).numpy()
     pixels = np.empty((len(points), 2))
     moves = np.empty((len(points), 2, len(change)), np.float32)
-    placed(points, modes, turn, change, shift, lens, pixels, moves)
+    placed(points, modes, change, shift, lens, pixels, moves)
     return pixels, moves

@@ -24,7 +24,7 @@ from likeness.core.track import Track
 from likeness.trackers.align import Brightness, align, typical
 from likeness.trackers.camera_motion import looked_up
 from likeness.trackers.torso import carried_along, screen_motion
-from likeness.trackers.torso_mask import enough, torso_at
+from likeness.trackers.torso_mask import enough, front_at, torso_at
 
 _log = logging.getLogger(__name__)
 _POINTS = 3000
@@ -96,7 +96,7 @@ def torso_modes(
         colours, worth = colours_of(capture, track, loose, looks, bends)
         for index in counted(shown, "learning how clothes bend"):
             found, place = bends[index], loose.place(index)
-            clear = worth * uncovered(capture, track, index, place(found)[0])
+            clear = worth * uncovered(track, index, place(found)[0])
             for blur in blurs:
                 picture = Brightness(capture[index].rgb8, blur * clothes.size / 256)
                 found = align(picture, colours, clear, found, place, np.full(len(free), _STIFF), 4)
@@ -108,7 +108,7 @@ def torso_modes(
     stiff = np.full(modes.shape[1], _HOLD)
     for index in counted(range(len(track)), "measuring how clothes bend"):
         found, place = weights[max(index - 1, 0)] * 0.5, bending.place(index)
-        clear = worth * uncovered(capture, track, index, place(found)[0])
+        clear = worth * uncovered(track, index, place(found)[0])
         for blur in (1.6, 0.8):
             picture = Brightness(capture[index].rgb8, blur * clothes.size / 256)
             found = align(picture, colours, clear, found, place, stiff, 5)
@@ -198,19 +198,18 @@ def colours_of(
         at, _ = loose.place(index)(bends[index])
         value, _, inside = Brightness(capture[index].rgb8, 0.8 * loose.clothes.size / 256).at(at)
         values.append(value)
-        seen.append(inside * uncovered(capture, track, index, at))
+        seen.append(inside * uncovered(track, index, at))
     return typical(np.stack(values), np.stack(seen))
 
 
 def uncovered(
-    capture: Capture, track: Track, index: int, pixels: Float[np.ndarray, "N 2"]
+    track: Track, index: int, pixels: Float[np.ndarray, "N 2"]
 ) -> Float[np.ndarray, " N"]:
     """1 for points with nothing before them: a chin or a hand in front says nothing of clothes."""
-    shown = torso_at(capture, track, index)
-    if shown is None:
+    front = front_at(track, index)
+    if front is None:
         return np.ones(len(pixels))
-    front = cv2.dilate(shown[1].astype(np.float32), np.ones((3, 3), np.float32))
-    return 1 - looked_up(front, pixels)
+    return 1.0 - looked_up(cv2.dilate(front.view(np.uint8), np.ones((3, 3), np.uint8)), pixels)
 
 
 def principal(
