@@ -13,12 +13,12 @@ from likeness.core.camera import project
 from likeness.core.capture import Capture
 from likeness.core.expression import Expression
 from likeness.core.geometry import axis_angle_to_matrix, invert_rigid, rigid, transform
-from likeness.core.progress import counted
 from likeness.core.track import Track
 from likeness.trackers.align import Brightness, Pull, align, typical
 from likeness.trackers.head_points import HeadPoints
 from likeness.trackers.normal_equations import placed
 from likeness.trackers.plausible import usual_pull
+from likeness.trackers.together import together
 
 LOOKS = 48
 """Training frames that colours are learned from."""
@@ -43,13 +43,14 @@ def looked(
     capture: Capture, track: Track, head: HeadPoints, frames: list[int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Colours that the points have in some frames [T, N, 3], and which are seen there [T, N]."""
-    values, seen = [], []
-    for index in frames:
+
+    def one(index: int) -> tuple[np.ndarray, np.ndarray]:
         pixels, facing = projected(track, head, index)
         picture = Brightness(capture[index].rgb8, 0.8 * track.cameras.width / 256)
         value, _, inside = picture.at(pixels)
-        values.append(value)
-        seen.append(inside * (facing > 0.35) * within_matte(track, index, pixels))
+        return value, inside * (facing > 0.35) * within_matte(track, index, pixels)
+
+    values, seen = zip(*together(one, frames, "learning colours"), strict=True)
     return np.stack(values), np.stack(seen)
 
 
@@ -68,11 +69,12 @@ def refined(
     poses, coefficients = now.world_from_head.clone(), now.coefficients.clone()
     personal = None if now.personal is None else now.personal.clone()
     told, moves, pull = head.told, [], _pull(head)
-    every = range(len(track)) if frames is None else list(frames)
-    for index in counted(every, "aligning the head"):
-        if track.confidence[index] <= 0:
-            continue
-        new = _aligned_head(capture, track, head, index, colours, worth, scale, pull)
+    every = [t for t in (frames or range(len(track))) if track.confidence[t] > 0]
+
+    def aligned(index: int) -> _Aligned:
+        return _aligned_head(capture, track, head, index, colours, worth, scale, pull)
+
+    for index, new in zip(every, together(aligned, every, "aligning the head"), strict=True):
         poses[index] = new.pose
         coefficients[index, told] += new.shapes
         if personal is not None:

@@ -33,9 +33,14 @@ class Matting:
         with quietly():
             self._segmenter.close()
 
-    def alpha(self, picture: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
+    def mask(self, picture: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "h w"]:
+        """Roughly where the person is."""
         with quietly():
-            mask = self._segmenter.process(np.ascontiguousarray(picture)).segmentation_mask
+            return self._segmenter.process(np.ascontiguousarray(picture)).segmentation_mask
+
+    def alpha(
+        self, picture: UInt8[np.ndarray, "H W 3"], mask: Float[np.ndarray, "h w"]
+    ) -> Float[np.ndarray, "H W"]:
         height, width = picture.shape[:2]
         mask = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
         guide = picture.astype(np.float32) / 255

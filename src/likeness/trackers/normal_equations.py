@@ -12,7 +12,7 @@ def _mixed(a, b, share):
     return a + share * (b - a)
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def look_up(plane, smaller, pixels, values, slopes, inside):
     """Bilinear values and slopes (to the right, down) of a picture's three channels at points.
 
@@ -46,7 +46,7 @@ def look_up(plane, smaller, pixels, values, slopes, inside):
             slopes[n, c, 1] = half * _mixed(first, second, u)
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def light(colours, values, weight):
     """Gain and offset per channel that fit best, near 1 and 0."""
     gain, offset = np.empty(3), np.empty(3)
@@ -70,7 +70,7 @@ def light(colours, values, weight):
     return gain, offset
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def weighed(colours, values, slopes, weight, gain, offset, moves, robust, pulled, pull):
     """What each point's colours say of where it should be: its `moves` [N, 2, P] times a root of
     how sure they are (`pulled`, alike), and where to it is pulled (`pull` [N, 2]). A point whose
@@ -116,13 +116,25 @@ def _turn_of(change):
     if square >= 1e-8:
         a, b = np.sin(angle) / angle, (1 - np.cos(angle)) / square
     turn = np.empty((3, 3))
-    turn[0, 0], turn[0, 1], turn[0, 2] = 1 - b * (y * y + z * z), b * x * y - a * z, b * x * z + a * y
-    turn[1, 0], turn[1, 1], turn[1, 2] = b * x * y + a * z, 1 - b * (x * x + z * z), b * y * z - a * x
-    turn[2, 0], turn[2, 1], turn[2, 2] = b * x * z - a * y, b * y * z + a * x, 1 - b * (x * x + y * y)
+    turn[0, 0], turn[0, 1], turn[0, 2] = (
+        1 - b * (y * y + z * z),
+        b * x * y - a * z,
+        b * x * z + a * y,
+    )
+    turn[1, 0], turn[1, 1], turn[1, 2] = (
+        b * x * y + a * z,
+        1 - b * (x * x + z * z),
+        b * y * z - a * x,
+    )
+    turn[2, 0], turn[2, 1], turn[2, 2] = (
+        b * x * z - a * y,
+        b * y * z + a * x,
+        1 - b * (x * x + y * y),
+    )
     return turn
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def placed(points, modes, change, shift, lens, pixels, moves):
     """Pixels of points bent by weights of modes (the rest of `change`), turned and shifted in the
     camera, and what each parameter does to them: turn about the camera's axes, shift, modes."""
