@@ -4,7 +4,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from likeness.core.capture import Capture
 from likeness.core.progress import counted
@@ -112,14 +112,27 @@ def estimate_backdrop(
         near = cv2.dilate(alpha, np.ones((reach, reach), np.uint8))
         masks.append(near < 13)
     seen = np.stack(masks)
-    stack = np.ma.masked_array(
-        np.stack(pictures), np.broadcast_to(~seen[..., None], (*seen.shape, 3))
-    )
-    backdrop = np.ma.median(stack, axis=0).filled(0).astype(np.uint8)
+    backdrop = _median(np.stack(pictures), seen)
     known = seen.sum(0) >= min(2, len(seen))
     if not known.any():
         return np.full_like(backdrop, 128), known.astype(np.float32)
     return continued(backdrop, known), known.astype(np.float32)
+
+
+def _median(
+    pictures: UInt8[np.ndarray, "T H W 3"], seen: Bool[np.ndarray, "T H W"]
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Of the pictures in which a pixel is seen; 0 where it never is."""
+    count = seen.sum(0)
+    last = np.where(seen[..., None], pictures, np.uint8(255))  # what is not seen is sorted away
+    row = np.sort(np.moveaxis(last, 0, -1), axis=-1)
+    ends = ((np.maximum(count, 1) - 1) // 2, count // 2)
+    low, high = (
+        np.take_along_axis(row, np.minimum(end, len(seen) - 1)[..., None, None], -1)[..., 0]
+        for end in ends
+    )
+    middle = (low.astype(np.uint16) + high) // 2
+    return np.where(count[..., None] > 0, middle, 0).astype(np.uint8)
 
 
 def continued(picture: UInt8[np.ndarray, "H W 3"], known: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:

@@ -137,7 +137,8 @@ def _turn_of(change):
 @njit(cache=True, nogil=True, error_model="numpy", fastmath=_FAST)
 def placed(points, modes, change, shift, lens, pixels, moves):
     """Pixels of points bent by weights of modes (the rest of `change`), turned and shifted in the
-    camera, and what each parameter does to them: turn about the camera's axes, shift, modes."""
+    camera, and what each parameter does to them: turn about the camera's axes, shift, modes (but
+    for the turn, which is small). Without room in `moves` the pixels alone."""
     turn = _turn_of(change)
     fx, fy, cx, cy = lens[0, 0], lens[1, 1], lens[0, 2], lens[1, 2]
     for n in range(points.shape[0]):
@@ -151,6 +152,8 @@ def placed(points, modes, change, shift, lens, pixels, moves):
         tz = turn[2, 0] * x + turn[2, 1] * y + turn[2, 2] * z
         ax, ay, az = tx + shift[0] + change[3], ty + shift[1] + change[4], tz + shift[2] + change[5]
         pixels[n, 0], pixels[n, 1] = fx * ax / az + cx, fy * ay / az + cy
+        if moves.shape[2] == 0:
+            continue
         ux, uz = fx / az, -fx * ax / (az * az)
         vy, vz = fy / az, -fy * ay / (az * az)
         # a small further turn moves a point by its cross product with it
@@ -162,8 +165,5 @@ def placed(points, modes, change, shift, lens, pixels, moves):
         moves[n, 0, 5], moves[n, 1, 5] = uz, vz
         for k in range(modes.shape[0]):
             a, b, c = modes[k, n, 0], modes[k, n, 1], modes[k, n, 2]
-            ma = turn[0, 0] * a + turn[0, 1] * b + turn[0, 2] * c
-            mb = turn[1, 0] * a + turn[1, 1] * b + turn[1, 2] * c
-            mc = turn[2, 0] * a + turn[2, 1] * b + turn[2, 2] * c
-            moves[n, 0, 6 + k] = ux * ma + uz * mc
-            moves[n, 1, 6 + k] = vy * mb + vz * mc
+            moves[n, 0, 6 + k] = ux * a + uz * c
+            moves[n, 1, 6 + k] = vy * b + vz * c

@@ -20,7 +20,7 @@ from likeness.core.track import Track
 from likeness.trackers.agreement import agreeing
 from likeness.trackers.gaze_alignment import with_gaze
 from likeness.trackers.habits import has_habits
-from likeness.trackers.head_alignment import refined
+from likeness.trackers.head_alignment import BLURS, refined
 from likeness.trackers.head_points import HeadPoints
 from likeness.trackers.landmarks import Landmarks, finished, rest_frame
 from likeness.trackers.shoulder_alignment import shoulders
@@ -70,8 +70,8 @@ class Photometric:
             return track
         head = HeadPoints.spread(rig, track.identity, Generator().manual_seed(0))
         report, moved = dict(track.report), 0.0
-        for _ in range(self.rounds):
-            track, moved = refined(capture, track, head, train)
+        for k in range(self.rounds):
+            track, moved = refined(capture, track, head, train, blurs=BLURS[min(k, 1) :])
         report["photometric shift, pixels"] = round(moved, 3)
         if self.smooth > 0 and capture.fps:
             track = calm(track)

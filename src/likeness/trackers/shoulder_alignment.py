@@ -45,8 +45,9 @@ class _Shoulders:
         """A frame's motion that puts points where they have their colours."""
         begin = found = self.motion[index]
         place = partial(on_screen, self.points, size=self.size, swaying=self.swaying[index])
+        near = place(begin)[0]
         for blur in (1.6, 0.8):
-            picture = Brightness(self.capture[index].rgb8, blur * self.size / 256)
+            picture = Brightness(self.capture[index].rgb8, blur * self.size / 256, near)
             found = align(picture, colours, worth, found, place, _STIFF, 4)
         return found if np.abs(found - begin).max() < _FARTHEST else begin
 

@@ -133,9 +133,11 @@ class _Fit:
     def bent(self, begun: tuple[int, np.ndarray]) -> np.ndarray:
         """Weights at which the clothes of a frame have their colours, from weights nearby."""
         (index, found), place = begun, self.bending.place(begun[0])
-        clear = self.worth * uncovered(self.track, index, place(found)[0])
+        near = place(found)[0]
+        clear = self.worth * uncovered(self.track, index, near)
         for blur in self.blurs:
-            picture = Brightness(self.capture[index].rgb8, blur * self.bending.clothes.size / 256)
+            scale = self.bending.clothes.size / 256
+            picture = Brightness(self.capture[index].rgb8, blur * scale, near)
             found = align(picture, self.colours, clear, found, place, self.stiff, self.rounds)
         return found
 
