@@ -25,6 +25,7 @@ from likeness.core.capture import Capture
 from likeness.core.track import Track
 from likeness.core.track_files import read_track
 from likeness.methods.splats.method import RiggedSplats, halved
+from likeness.ops.twins import one_for_torch
 from likeness.training.frames import Kept
 from likeness.verbs.loading import open_avatar, open_pair
 
@@ -34,7 +35,8 @@ def counted(work: Callable[[int], object], repeats: int, busy: bool) -> float:
     turns = count()
     if busy:
         torch.set_num_threads(1)
-    return interleaved({"": lambda: work(next(turns))}, repeats, busy)[""]
+    with one_for_torch():  # as in the command
+        return interleaved({"": lambda: work(next(turns))}, repeats, busy)[""]
 
 
 def draw(

@@ -16,6 +16,7 @@ from likeness.methods.splats.looks import look_at_frames
 from likeness.methods.splats.method import RiggedSplats
 from likeness.methods.splats.moment import _moment, moment
 from likeness.methods.splats.placement import on_surface, undressed
+from likeness.methods.splats.stance import _stance, stance
 from likeness.methods.splats.surface import bake
 from likeness.ops.harmonics import splat_colour
 from likeness.ops.image import psnr
@@ -90,6 +91,36 @@ def test_a_moment_is_that_of_its_definition(learned, pair, known):
         ):
             torch.testing.assert_close(found, truth, atol=2e-6, rtol=2e-5)
     regression.load_state_dict(taught)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-3, 0.3])
+@pytest.mark.parametrize("torso", [True, False])
+def test_a_stance_and_its_gradients_are_those_of_the_definition(learned, pair, size, torso):
+    _, avatar, _, _ = learned
+    g = torch.Generator().manual_seed(4)
+    for frame in range(3):
+        expression = take(pair[1].expressions, frame)
+        expression = replace(
+            expression, joints=size * torch.randn(expression.joints.shape, generator=g)
+        )
+        if not torso:
+            expression = replace(expression, world_from_torso=None)
+        start = size * torch.randn(avatar.corrections.shape[1], generator=g)
+        results, gradients = [], []
+        for function in (stance, _stance):
+            correction = start.clone().requires_grad_()
+            found = function(avatar, expression, correction)
+            h = torch.Generator().manual_seed(5)
+            pulls = [torch.randn(x.shape, generator=h) for x in found]
+            pulls[1][3], pulls[2][3] = 0, 0
+            sum((x * pull).sum() for x, pull in zip(found, pulls, strict=True)).backward()
+            results.append(found)
+            gradients.append(correction.grad)
+        for found, truth in zip(*results, strict=True):
+            torch.testing.assert_close(found, truth, atol=2e-6, rtol=2e-5)
+        away = (gradients[0] - gradients[1]).abs().max() / gradients[1].abs().max()
+        assert float(away) < 1e-4
+        assert torch.equal(gradients[0] != 0, gradients[1] != 0)
 
 
 def test_the_picture_without_gradients_is_the_one_with_them(learned, pair):

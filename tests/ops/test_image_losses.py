@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from likeness.core.errors import BadInput
 from likeness.ops import image
-from likeness.ops.adam import _adam_step, adam_step
+from likeness.ops.adam import Update, _adam_step, adam_step, adam_steps
 from likeness.ops.atlas import _draw_cells, draw_cells
 from likeness.ops.image import _l1_dssim, l1_dssim, perceptual, psnr, ssim
 
@@ -131,3 +131,25 @@ def test_drawing_from_an_atlas_agrees_in_values_and_gradients(count):
     truth.square().sum().backward()
     found.square().sum().backward()
     torch.testing.assert_close(fast.grad.double(), slow.grad, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_many_tensors_are_updated_as_one_by_one(threads):
+    g, before = torch.Generator().manual_seed(1), torch.get_num_threads()
+    shapes = [(n, 3) for n in range(0, 18)] + [(40_000,), (7, 5000)]
+    updates, expected = [], []
+    for n, shape in enumerate(shapes):
+        parameter, gradient, mean = (torch.randn(shape, generator=g) for _ in range(3))
+        rest = (n + 1, 0.1 / (n + 1), (0.9, 0.99), 1e-8, n % 2 == 1)
+        gradient = gradient * (torch.rand(shape, generator=g) > 0.5)
+        kept = [parameter.clone(), mean, mean.square()]
+        twin = [x.double() for x in kept]
+        updates.append(Update(kept[0], gradient, *kept[1:], *rest))
+        _adam_step(twin[0], gradient.double(), *twin[1:], *rest)
+        expected.append(twin)
+    torch.set_num_threads(threads)
+    adam_steps(updates)
+    torch.set_num_threads(before)
+    for u, truth in zip(updates, expected, strict=True):
+        for found, right in zip((u.parameter, u.mean, u.square), truth, strict=True):
+            torch.testing.assert_close(found.double(), right, atol=1e-6, rtol=1e-5)

@@ -1,52 +1,16 @@
 """Portraying: the fast twin against the definition."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 import torch
 
-from likeness.core.camera import Camera, pinhole
-from likeness.core.geometry import axis_angle_to_matrix, look_at, rigid
-from likeness.ops.portray import Changes, _portray, portray
-from likeness.ops.ride import Riders
-
-CELLS = 18
-
-
-def camera(width, height):
-    up = torch.tensor([0.0, 1.0, 0.0])
-    pose = look_at(torch.tensor([0.1, 0.05, 0.8]), torch.zeros(3), up)
-    return pinhole(1.3 * width, width, height, pose)
-
-
-def scene(count: int, degree: int, seed: int):
-    g = torch.Generator().manual_seed(seed)
-
-    def normal(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=g)
-
-    corners = torch.stack([torch.randperm(40, generator=g)[:3] for _ in range(count)])
-    weights = torch.rand(count, 3, generator=g) + 0.1
-    riders = Riders(
-        corners, weights / weights.sum(-1, keepdim=True), torch.rand(count, generator=g) < 0.7,
-        0.03 * normal(count, 3), normal(count, 4), 0.5 * normal(count, 3) - 4.5, normal(count),
-        0.5 + 0.4 * normal(count, 3), normal(count),
-    )  # fmt: skip
-    share = torch.rand(count, 4, generator=g)
-    changes = Changes(
-        0.01 * normal(5, 3 * CELLS), 0.1 * normal(5, 5 * CELLS),
-        torch.randint(CELLS, (count, 4), generator=g), share / share.sum(-1, keepdim=True), 3,
-        0.2 * normal(count, (degree + 1) ** 2 - 1, 3),
-    )  # fmt: skip
-    head, torso = (rigid(axis_angle_to_matrix(0.3 * normal(3)), 0.02 * normal(3)) for _ in range(2))
-    return riders, changes, normal(5), 0.1 * normal(40, 3), head, torso
-
-
-def double(x):
-    names = [f.name for f in fields(x)]
-    values = {name: getattr(x, name) for name in names}
-    floats = {k: v for k, v in values.items() if torch.is_tensor(v) and v.is_floating_point()}
-    return replace(x, **{k: v.double() for k, v in floats.items()})
+from likeness.core.camera import Camera
+from likeness.ops.lanes import LANES
+from likeness.ops.portray import _portray, portray
+from likeness.ops.portray_stage_cpu import eight_at, eights_of
+from likeness.ops.splats_pack_cpu import BLOCK
+from sitter import camera, double, scene
 
 
 @pytest.mark.parametrize("count", [3, 8, 13, 700])
@@ -61,9 +25,7 @@ def test_a_picture_is_that_of_the_definition(count, degree):
         riders.offset[7] = torch.tensor([0.0, 0.0, 5.0])  # behind the camera, or beside the picture
     view = camera(50, 37)
     found = portray(riders, changes, *rest, view)
-    exact = view.__class__(
-        view.intrinsics.double(), view.camera_from_world.double(), view.width, view.height
-    )
+    exact = double(view)
     truth = _portray(double(riders), double(changes), *(x.double() for x in rest), exact)
     for value, expected in zip(found, truth, strict=True):
         away = (value.double() - expected).abs()
@@ -110,3 +72,17 @@ def test_a_smaller_picture_after_a_larger_one_is_clean():
     small = portray(*given, camera(20, 20))
     portray(*scene(2000, 1, 7), camera(90, 90))
     assert torch.equal(portray(*given, camera(20, 20))[0], small[0])
+
+
+@pytest.mark.parametrize("count", [8, 9, 13, 255, 256, 257, 264, 700])
+def test_eights_are_of_splats_that_are_there_and_each_is_done_once(count):
+    done = []
+    for begin in range(0, count, BLOCK):
+        last = min(begin + BLOCK, count)
+        first, eights = eights_of(begin, last)
+        for n in range(eights):
+            i, skip = eight_at(n, first, begin, last)
+            assert i >= first >= 0
+            assert i + LANES <= last
+            done += range(i + skip, i + LANES)
+    assert done == list(range(count))

@@ -1,6 +1,8 @@
-"""One Adam update of one tensor, in place."""
+"""Adam updates, in place."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -49,6 +51,34 @@ def _adam_step(
     root = math.sqrt(1 - betas[1] ** step)
     change = mean / square.sqrt().div_(root).add_(eps)
     parameter.sub_(torch.where(moves, size * change, 0))
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """What `adam_step` takes."""
+
+    parameter: Tensor
+    gradient: Tensor
+    mean: Tensor
+    square: Tensor
+    step: int
+    rate: float
+    betas: tuple[float, float]
+    eps: float
+    resting: bool = False
+
+
+def adam_steps(updates: Sequence[Update]) -> None:
+    """`adam_step` of each, of tensors on one device, at once."""
+    if updates:
+        pick(_adam_steps, updates[0].parameter.device.type)(updates)
+
+
+def _adam_steps(updates: Sequence[Update]) -> None:
+    for u in updates:
+        adam_step(
+            u.parameter, u.gradient, u.mean, u.square, u.step, u.rate, u.betas, u.eps, u.resting
+        )  # fmt: skip
 
 
 def adam_step_of_product(

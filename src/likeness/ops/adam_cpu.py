@@ -1,12 +1,14 @@
 """CPU twin of the Adam update: one pass over memory."""
 
 import math
+from collections.abc import Sequence
 
 import numba as nb
 import numpy as np
+import torch
 from torch import Tensor
 
-from likeness.ops import adam
+from likeness.ops.adam import Update, _adam_step, _adam_step_of_product
 from likeness.ops.jit import njit
 from likeness.ops.lanes import LANES, added, higher, sound, steps, where_least, which
 from likeness.ops.lanes import root as root_of
@@ -18,6 +20,8 @@ _RUN = 64  # entries that are looked at together
 _PART = (
     4096  # entries of a table before the next table's turn: their gradients' parts stay in cache
 )
+_TOGETHER = 16  # tensors that are updated in one pass
+_NOTHING = np.empty(0, np.float32)
 _FAST = {"contract", "nsz", "arcp"}
 f32 = np.float32
 
@@ -36,36 +40,52 @@ def _run(parameter, gradient, mean, square, size, root, b1, b2, eps, rests):
         parameter[i] -= f32(0) if still else change
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
-def _step(parameter, gradient, mean, square, size, root, b1, b2, eps, rests):
+@njit(error_model="numpy", fastmath=_FAST)
+def _eight(gradient, parameter, mean, square, i, size, root, b1, b2, eps, least):
+    """Eight entries; those with a gradient shorter than `least` rest."""
+    g = sound(gradient)
+    length = higher(g, f32(0) - g)
+    m, v = load(mean, i), load(square, i)
+    m_new = b1 * m + (f32(1) - b1) * g
+    v_new = b2 * v + (f32(1) - b2) * g * g
+    change = size * m_new / (root_of(v_new) * root + eps)
+    store(mean, i, which(length, least, m_new, m))
+    store(square, i, which(length, least, v_new, v))
+    store(parameter, i, load(parameter, i) - where_least(length, least, change))
+
+
+@njit(error_model="numpy", fastmath=_FAST)
+def _entries(parameter, gradient, mean, square, begin, end, size, root, b1, b2, eps, rests):
     """Runs where gradient, mean and square are zero stay as they are: much of a table is of what
     nothing draws from."""
-    count, none = parameter.shape[0], steps(f32(0)) * f32(0)
     least = f32(1e-45) if rests else f32(-1)  # of a gradient that moves anything
-    for block in nb.prange((count + _BLOCK - 1) // _BLOCK):
-        for first in range(block * _BLOCK, min(count, (block + 1) * _BLOCK), _RUN):
-            last = min(count, first + _RUN)
-            if (
-                last - first == _RUN
-                and _all_zero(gradient, first)
-                and (rests or (_all_zero(mean, first) and _all_zero(square, first)))
-            ):
-                continue
-            whole = first + (last - first) // LANES * LANES
-            for i in range(first, whole, LANES):
-                g = sound(load(gradient, i))
-                length = higher(g, none - g)
-                m, v = load(mean, i), load(square, i)
-                m_new = b1 * m + (f32(1) - b1) * g
-                v_new = b2 * v + (f32(1) - b2) * g * g
-                change = size * m_new / (root_of(v_new) * root + eps)
-                store(mean, i, which(length, least, m_new, m))
-                store(square, i, which(length, least, v_new, v))
-                store(parameter, i, load(parameter, i) - where_least(length, least, change))
-            _run(
-                parameter[whole:last], gradient[whole:last], mean[whole:last], square[whole:last],
-                size, root, b1, b2, eps, rests,
-            )  # fmt: skip
+    for first in range(begin, end, _RUN):
+        last = min(end, first + _RUN)
+        if (
+            last - first == _RUN
+            and _all_zero(gradient, first)
+            and (rests or (_all_zero(mean, first) and _all_zero(square, first)))
+        ):
+            continue
+        whole = first + (last - first) // LANES * LANES
+        for i in range(first, whole, LANES):
+            _eight(load(gradient, i), parameter, mean, square, i, size, root, b1, b2, eps, least)
+        _run(
+            parameter[whole:last], gradient[whole:last], mean[whole:last], square[whole:last],
+            size, root, b1, b2, eps, rests,
+        )  # fmt: skip
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+def _steps(parameters, gradients, means, squares, numbers, rests, jobs):
+    """Jobs are a tensor and a block of it each; a row of `numbers` is one tensor's."""
+    for job in nb.prange(jobs.shape[0]):
+        n, begin = jobs[job, 0], jobs[job, 1] * _BLOCK
+        size, root, b1, b2, eps = numbers[n]
+        _entries(
+            parameters[n], gradients[n], means[n], squares[n], begin,
+            min(begin + _BLOCK, parameters[n].shape[0]), size, root, b1, b2, eps, rests[n],
+        )  # fmt: skip
 
 
 @njit(error_model="numpy", fastmath=_FAST)
@@ -91,13 +111,34 @@ def adam_step(
     resting: bool = False,
 ) -> None:
     """The twin of `ops.adam`, for contiguous float32; anything else takes the definition."""
-    tensors = (parameter, gradient, mean, square)
-    if any(str(t.dtype) != "torch.float32" or not t.is_contiguous() for t in tensors):
-        adam._adam_step(parameter, gradient, mean, square, step, rate, betas, eps, resting)
-        return
+    adam_steps([Update(parameter, gradient, mean, square, step, rate, betas, eps, resting)])
+
+
+def adam_steps(updates: Sequence[Update]) -> None:
+    """The same for many tensors: one pass over all of them."""
+    fit: list[Update] = []
+    for u in updates:
+        tensors = (u.parameter, u.gradient, u.mean, u.square)
+        if all(t.dtype is torch.float32 and t.is_contiguous() for t in tensors):
+            fit.append(u)
+        else:
+            _adam_step(*tensors, u.step, u.rate, u.betas, u.eps, u.resting)
     match_threads()
-    flat = [t.detach().view(-1).numpy() for t in tensors]
-    _step(*flat, *_numbers(step, rate, betas, eps), resting)
+    for first in range(0, len(fit), _TOGETHER):
+        _together(fit[first : first + _TOGETHER])
+
+
+def _together(updates: list[Update]) -> None:
+    spare = [_NOTHING] * (_TOGETHER - len(updates))  # one kernel for any number
+    flat = (
+        tuple([*(getattr(u, name).detach().view(-1).numpy() for u in updates), *spare])
+        for name in ("parameter", "gradient", "mean", "square")
+    )
+    numbers = np.array([_numbers(u.step, u.rate, u.betas, u.eps) for u in updates], np.float32)
+    blocks = [-(-u.parameter.numel() // _BLOCK) for u in updates]
+    jobs = np.array([(n, k) for n, count in enumerate(blocks) for k in range(count)], np.int64)
+    rests = np.array([u.resting for u in updates])
+    _steps(*flat, numbers, rests, jobs.reshape(-1, 2))
 
 
 def _numbers(
@@ -109,47 +150,55 @@ def _numbers(
     return tuple(np.float32(x) for x in numbers)
 
 
-@njit(error_model="numpy", fastmath=_FAST)
-def _scaled(out, part, weight, more):
-    for i in range(out.shape[0]):
-        out[i] = weight * part[i] + (out[i] if more else f32(0))
-
-
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
-def _product_step(parameter, weights, parts, mean, square, size, root, b1, b2, eps, resting):
-    """Tables one after the other. A run of entries whose parts are all zero rests in all tables."""
+def _product_step(parameter, weights, parts, mean, square, size, root, b1, b2, eps, rests):
+    """Tables one after the other, all flat but weights and parts. Runs that no part pulls at rest
+    in tables whose means are zero there, or in all."""
     (terms, tables), count = weights.shape, parts.shape[1]
+    flat, least = parts.reshape(-1), f32(1e-45) if rests else f32(-1)
     for block in nb.prange((count + _PART - 1) // _PART):
         begin, end = block * _PART, min(count, (block + 1) * _PART)
-        runs = _moving(parts, begin, end) if resting else np.array([[begin, end]])
-        g = np.empty(_PART, np.float32)
+        pulls = _pulls(parts, begin, end)
+        g = np.empty(LANES, np.float32)
         for table in range(tables):
-            for k in range(runs.shape[0]):
-                first, last = runs[k, 0], runs[k, 1]
-                some = g[: last - first]
-                for b in range(terms):
-                    _scaled(some, parts[b, first:last], weights[b, table], b > 0)
+            row = table * count
+            for first in range(begin, end, _RUN):
+                last = min(end, first + _RUN)
+                if not pulls[(first - begin) // _RUN] and (
+                    rests
+                    or (
+                        last - first == _RUN
+                        and _all_zero(mean, row + first)
+                        and _all_zero(square, row + first)
+                    )
+                ):
+                    continue
+                whole = first + (last - first) // LANES * LANES
+                for i in range(first, whole, LANES):
+                    pull = load(flat, i) * weights[0, table]
+                    for b in range(1, terms):
+                        pull = pull + load(flat, b * count + i) * weights[b, table]
+                    _eight(
+                        pull, parameter, mean, square, row + i, size, root, b1, b2, eps, least
+                    )  # fmt: skip
+                for i in range(whole, last):
+                    g[i - whole] = f32(0)
+                    for b in range(terms):
+                        g[i - whole] += weights[b, table] * parts[b, i]
                 _run(
-                    parameter[table, first:last], some, mean[table, first:last],
-                    square[table, first:last], size, root, b1, b2, eps, resting,
+                    parameter[row + whole : row + last], g, mean[row + whole : row + last],
+                    square[row + whole : row + last], size, root, b1, b2, eps, rests,
                 )  # fmt: skip
 
 
 @njit(error_model="numpy")
-def _moving(parts, begin, end):
-    """The runs in which any part is not zero, those next to each other as one."""
-    found, count = np.empty((_PART // _RUN + 1, 2), np.int64), 0
-    for first in range(begin, end, _RUN):
-        last, some = min(end, first + _RUN), False
-        for b in range(parts.shape[0]):
-            for i in range(first, last):
-                some |= parts[b, i] != f32(0)
-        if some and count and found[count - 1, 1] == first:
-            found[count - 1, 1] = last
-        elif some:
-            found[count, 0], found[count, 1] = first, last
-            count += 1
-    return found[:count]
+def _pulls(parts, begin, end):
+    """In which runs any part is not zero."""
+    found = np.zeros(_PART // _RUN, np.bool_)
+    for b in range(parts.shape[0]):
+        for i in range(begin, end):
+            found[(i - begin) // _RUN] |= parts[b, i] != f32(0)
+    return found
 
 
 def adam_step_of_product(
@@ -166,13 +215,13 @@ def adam_step_of_product(
 ) -> None:
     """The twin of `ops.adam`: gradients are made a few at a time, where they are needed."""
     kept = (parameter, mean, square)
-    if any(str(t.dtype) != "torch.float32" or not t.is_contiguous() for t in kept):
+    if any(t.dtype is not torch.float32 or not t.is_contiguous() for t in kept):
         rest = (step, rate, betas, eps, resting)
-        adam._adam_step_of_product(parameter, weights, parts, mean, square, *rest)
+        _adam_step_of_product(parameter, weights, parts, mean, square, *rest)
         return
     if not len(weights):
         weights, parts = weights.new_zeros(1, weights.shape[1]), parts.new_zeros(1, parts.shape[1])
     match_threads()
-    p, m, v = (t.detach().flatten(1).numpy() for t in kept)
+    p, m, v = (t.detach().view(-1).numpy() for t in kept)
     w, x = (t.detach().float().contiguous().numpy() for t in (weights, parts))
     _product_step(p, w, x, m, v, *_numbers(step, rate, betas, eps), resting)

@@ -69,26 +69,45 @@ def draw_cells(table: Tensor, cells: Tensor, weights: Tensor) -> Tensor:
     return drawn.to(table.dtype)  # type: ignore[union-attr]
 
 
+@njit(error_model="numpy", fastmath=_FAST)
+def _weigh(code, own, atlas, count, out, job):
+    """A chunk of the atlas of a moment; those of its second half come after the others."""
+    half = count // 2
+    each = (half + _CHUNK - 1) // _CHUNK
+    second = job >= each
+    first = (job - each) * _CHUNK + half if second else job * _CHUNK
+    last = min(first + _CHUNK, count if second else half)
+    numbers = code.shape[0] if second else own
+    whole = first + (last - first) // LANES * LANES
+    for i in range(first, whole, LANES):
+        total = load(atlas, i) * code[0] if numbers > 0 else steps(f32(0)) * f32(0)
+        for k in range(1, numbers):
+            total = total + load(atlas, k * count + i) * code[k]
+        store(out, i, total)
+    for i in range(whole, last):
+        out[i] = f32(0)
+        for k in range(numbers):
+            out[i] += code[k] * atlas[k * count + i]
+
+
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
 def weigh(code, own, atlas, count, out):
     """The atlas of a moment; `atlas` has a row of `count` for each number of the code."""
-    half = count // 2
-    each = (half + _CHUNK - 1) // _CHUNK
-    for job in nb.prange(2 * each):
-        second = job >= each
-        first = (job - each) * _CHUNK + half if second else job * _CHUNK
-        last = min(first + _CHUNK, count if second else half)
-        numbers = code.shape[0] if second else own
-        whole = first + (last - first) // LANES * LANES
-        for i in range(first, whole, LANES):
-            total = load(atlas, i) * code[0] if numbers > 0 else steps(f32(0)) * f32(0)
-            for k in range(1, numbers):
-                total = total + load(atlas, k * count + i) * code[k]
-            store(out, i, total)
-        for i in range(whole, last):
-            out[i] = f32(0)
-            for k in range(numbers):
-                out[i] += code[k] * atlas[k * count + i]
+    for job in nb.prange(2 * ((count // 2 + _CHUNK - 1) // _CHUNK)):
+        _weigh(code, own, atlas, count, out, job)
+
+
+@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+def weigh_two(code, own, atlas, other, out, other_out):
+    """The same of two atlases, at once."""
+    count, more = atlas.shape[0] // code.shape[0], other.shape[0] // code.shape[0]
+    jobs = 2 * ((count // 2 + _CHUNK - 1) // _CHUNK)
+    more_jobs = 2 * ((more // 2 + _CHUNK - 1) // _CHUNK)
+    for job in nb.prange(jobs + more_jobs):
+        if job < jobs:
+            _weigh(code, own, atlas, count, out, job)
+        else:
+            _weigh(code, own, other, more, other_out, job - jobs)
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -23,25 +24,39 @@ def seen_behind(
     Everything in it counts as infinitely far. The picture may be of another size than `taken`.
     Differentiable in the picture.
     """
-    planes = picture.permute(2, 0, 1)[None]
     height, width = picture.shape[:2]
-    taken = resized(taken, width, height)
-    finer = float(camera.intrinsics[0, 0] / taken.intrinsics[0, 0])
+    if (
+        (camera.width, camera.height) == (taken.width, taken.height) == (width, height)
+        and torch.equal(camera.intrinsics, taken.intrinsics)
+        and torch.equal(camera.camera_from_world[:3, :3], taken.camera_from_world[:3, :3])
+    ):
+        return picture
+    lens, turn = _plain(camera.intrinsics), _plain(camera.camera_from_world)[:3, :3]
+    scale = np.array([width / taken.width, height / taken.height, 1])[:, None]
+    kept, other = scale * _plain(taken.intrinsics), _plain(taken.camera_from_world)[:3, :3]
+    finer, shrunk = lens[0, 0] / kept[0, 0], picture
     if finer < _COARSE:
-        height, width = max(1, round(finer * height)), max(1, round(finer * width))
-        planes = F.interpolate(planes, (height, width), mode="area")
-        taken = resized(taken, width, height)
-    shrunk = planes[0].permute(1, 2, 0)
-    back = torch.linalg.inv(far_away(camera, taken))
+        size = (max(1, round(finer * height)), max(1, round(finer * width)))
+        planes = F.interpolate(picture.permute(2, 0, 1)[None], size, mode="area")
+        kept = np.array([size[1] / width, size[0] / height, 1])[:, None] * kept
+        (height, width), shrunk = size, planes[0].permute(1, 2, 0)
+    back = kept @ other @ turn.T @ np.linalg.inv(lens)
     across, down = camera.width, camera.height
-    corners = back.new_tensor([[0, 0, 1], [across, 0, 1], [0, down, 1], [across, down, 1]])
-    moved = corners @ back.mT
-    shift = (moved[:, :2] / moved[:, 2:] - corners[:, :2]).tolist()
+    corners = np.array([[0, 0, 1], [across, 0, 1], [0, down, 1], [across, down, 1]])
+    moved = corners @ back.T
+    shift = moved[:, :2] / moved[:, 2:] - corners[:, :2]
     left, top = (round(x) for x in shift[0])
     still = all(abs(x - left) < _STILL and abs(y - top) < _STILL for x, y in shift)
+    if still and (left, top, across, down) == (0, 0, width, height):
+        return shrunk
     if still and 0 <= left <= width - across and 0 <= top <= height - down:
         return shrunk[top : top + down, left : left + across]
-    return pick(_warped, picture.device.type)(shrunk, back, camera)
+    where = torch.from_numpy(back).to(picture)
+    return pick(_warped, picture.device.type)(shrunk, where, camera)
+
+
+def _plain(x: Tensor) -> np.ndarray:
+    return x.detach().cpu().double().numpy()
 
 
 def widened(

@@ -39,10 +39,10 @@ def displace(template, shapes, runs, weights, out):
                 out[i] += w * shapes[row + i]
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
 def turn(moved, skin, motions, vertices):
-    """Turns those vertices in place."""
-    for n in nb.prange(moved.shape[0]):
+    """Turns those vertices in place: so few that to wake another worker takes longer."""
+    for n in range(moved.shape[0]):
         v = moved[n]
         x, y, z = vertices[v, 0], vertices[v, 1], vertices[v, 2]
         for i in range(3):
@@ -54,11 +54,11 @@ def turn(moved, skin, motions, vertices):
             vertices[v, i] = at
 
 
-@njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=_FAST)
 def _turn_back(moved, skin, motions, before, gradient, sums):
     """Gradients of vertices in place, from after their turn to before it; per block those of the
     motions (12 numbers each)."""
-    for block in nb.prange(sums.shape[0]):
+    for block in range(sums.shape[0]):
         for n in range(block * _BLOCK, min((block + 1) * _BLOCK, moved.shape[0])):
             v = moved[n]
             g0, g1, g2 = gradient[v, 0], gradient[v, 1], gradient[v, 2]
@@ -111,17 +111,31 @@ class _Skinned(torch.autograd.Function):
     def backward(ctx: Any, d_out):  # type: ignore[override]
         shapes, runs, moved, skin, motions, before = ctx.saved_tensors
         gradient = d_out.clone(memory_format=torch.contiguous_format)
-        joints = len(motions)
-        sums = d_out.new_zeros(max(1, -(-len(moved) // _BLOCK)), 12 * joints)
         match_threads()
-        _turn_back(
-            *(x.numpy() for x in (moved, skin, motions, before, gradient, sums)),
-        )
-        d_weights = d_out.new_empty(len(shapes))
-        flat = (shapes.view(-1).numpy(), runs.numpy(), gradient.view(-1).numpy())
-        _weigh_back(*flat, d_weights.numpy())
-        d_motions = F.pad(sums.double().sum(0).float().view(joints, 3, 4), (0, 0, 0, 1))
+        d_weights, by_motion = unskinned(shapes, runs, moved, skin, motions, before, gradient)
+        d_motions = F.pad(by_motion.view(-1, 3, 4), (0, 0, 0, 1))
         return None, None, None, d_weights, None, None, d_motions
+
+
+def unskinned(
+    shapes: Tensor,
+    runs: Tensor,
+    moved: Tensor,
+    skin: Tensor,
+    motions: Tensor,
+    before: Tensor,
+    gradient: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Gradients of weights, and of the joints' motions (12 numbers each), from those of vertices,
+    which are changed; `before` is where vertices were before joints turned them."""
+    sums = gradient.new_zeros(max(1, -(-len(moved) // _BLOCK)), 12 * len(motions))
+    _turn_back(
+        *(x.numpy() for x in (moved, skin, motions, before, gradient, sums)),
+    )
+    d_weights = gradient.new_empty(len(shapes))
+    flat = (shapes.view(-1).numpy(), runs.numpy(), gradient.view(-1).numpy())
+    _weigh_back(*flat, d_weights.numpy())
+    return d_weights, sums.double().sum(0).float()
 
 
 def skinned(

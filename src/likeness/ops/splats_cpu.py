@@ -10,7 +10,7 @@ from likeness.ops import splats_project_cpu
 from likeness.ops.lanes import FACTORS, TERMS
 from likeness.ops.splats import DILATION, NEAR, WIDE
 from likeness.ops.splats_draw_cpu import CHANNELS, SUMS, backward, forward, gather
-from likeness.ops.splats_pack_cpu import BLOCK, LINE, TILE, deal, in_order, pack, starts_of
+from likeness.ops.splats_pack_cpu import BLOCK, LINE, TILE, deal, pack, running, starts_of
 from likeness.ops.twins import match_threads
 
 
@@ -25,41 +25,39 @@ class _Rasterise(torch.autograd.Function):
         room = blocks * BLOCK
         packed = torch.empty(room * LINE).numpy()
         reach, keys = np.empty((room, 2), np.int32), np.empty(room, np.uint32)
-        origin, slot = np.empty(room, np.int32), np.zeros(room + 1, np.int64)
+        origin, slot = np.empty(room, np.int32), np.zeros(room + 1, np.int32)
         grid, kept = np.zeros((strips, (rows + 1) * (columns + 1)), np.int32), np.empty(blocks, int)
         pack(
             *(x.numpy() for x in given), width, height, FACTORS, TERMS, packed, reach, keys, origin,
             slot[1:], grid, kept,
         )  # fmt: skip
-        order = in_order(
-            kept, keys, *(np.empty(room, kind) for kind in (np.int32, np.uint32, np.int32))
-        )
-        np.cumsum(slot, out=slot)
+        running(slot)
         starts = np.empty(rows * columns + 1, np.int64)
         starts_of(grid, columns, rows, starts)
-        lists, slots = np.empty(slot[-1], np.int32), np.empty(slot[-1], np.int64)
-        deal(reach, order, columns, rows, strips, starts[:-1].copy(), lists, slot, slots)
+        lists, spots = (np.empty(slot[-1], np.int32) for _ in range(2))
+        places = np.empty(4 * strips * (room + 1), np.int32)
+        deal(reach, keys, kept, columns, rows, strips, starts, places, lists, slot, spots)
         picture, alpha = xy.new_empty(CHANNELS, height, width), xy.new_empty(height, width)
         forward(packed, starts, lists, picture.numpy(), alpha.numpy(), FACTORS, strips)
         ctx.save_for_backward(picture, alpha)
-        ctx.state = (packed, starts, lists, slots, slot, kept, origin, strips)
+        ctx.state = (packed, starts, lists, spots, slot, kept, origin, strips)
         ctx.count = count
         return picture.permute(1, 2, 0), alpha
 
     @staticmethod
     def backward(ctx, d_picture, d_alpha):  # type: ignore[override]
         picture, alpha = ctx.saved_tensors
-        packed, starts, lists, slots, slot, kept, origin, strips = ctx.state
+        packed, starts, lists, spots, slot, kept, origin, strips = ctx.state
         d_picture, d_alpha = d_picture.permute(2, 0, 1).contiguous(), d_alpha.contiguous()
-        part = d_picture.new_zeros(lists.shape[0], SUMS).numpy()
+        part = np.empty((len(lists), SUMS), np.float32)
         match_threads()
         pictures = (x.numpy() for x in (picture, alpha, d_picture, d_alpha))
-        backward(packed, starts, lists, slots, *pictures, part.reshape(-1), FACTORS, strips)
+        backward(packed, starts, lists, *pictures, part.reshape(-1), FACTORS, strips)
         new, count = d_picture.new_zeros, ctx.count
         d_xy, d_conic = new(count, 2), new(count, 3)
         d_features, d_opacity = new(count, CHANNELS), new(count)
         gradients = (x.numpy() for x in (d_xy, d_conic, d_features, d_opacity))
-        gather(packed, kept, BLOCK, origin, slot, part, *gradients)
+        gather(packed, kept, BLOCK, origin, slot, spots, part, *gradients)
         return d_xy, None, d_conic, d_features, d_opacity, None, None
 
 

@@ -3,9 +3,9 @@
 Inside a tile of 16x16 pixels the loop runs over splats and touches only what is within reach: eight
 columns, and two rows at once on the way forth. The backward pass walks front to back as well: with
 D the dot product of the pixel's gradient with its final colour and P its running part, the
-derivative by alpha is T d - (D - P) / (1 - alpha). Each splat writes its sums per tile into a slot
-of its own and a second loop adds them, so that nothing is atomic and results do not depend on the
-number of threads.
+derivative by alpha is T d - (D - P) / (1 - alpha). Sums of splats in a tile are written in the
+order of its list, and a second loop looks up those of each splat, so that nothing is atomic and
+results do not depend on the number of threads.
 """
 
 import numba as nb
@@ -256,10 +256,8 @@ def _put(b, left, top, picture, alpha, width, height):
 
 
 @njit(parallel=True, cache=True, error_model="numpy", fastmath=_FAST)
-def backward(
-    packed, starts, lists, slots, picture, alpha, d_picture, d_alpha, part, factors, workers
-):
-    """Adds each splat's sums in a tile to its slot of `part`."""
+def backward(packed, starts, lists, picture, alpha, d_picture, d_alpha, part, factors, workers):
+    """Writes the sums of each splat in a tile to `part`, in the order of `lists`."""
     height, width = alpha.shape
     columns, rows = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     for worker in nb.prange(workers):
@@ -272,49 +270,63 @@ def backward(
                 tile, left, top = row * columns + column, column * TILE, row * TILE
                 if starts[tile] == starts[tile + 1]:
                     continue
-                _begin_back(b, left, top, picture, alpha, d_picture, d_alpha)
+                _begin_back(
+                    b, left, top, picture.reshape(-1), alpha.reshape(-1), d_picture.reshape(-1),
+                    d_alpha.reshape(-1), width, height,
+                )  # fmt: skip
                 _tile_back(
-                    packed, starts[tile], starts[tile + 1], lists, slots, left, top, factors, b,
-                    spans, codes, part,
+                    packed, starts[tile], starts[tile + 1], lists, left, top, factors, b, spans,
+                    codes, part,
                 )  # fmt: skip
 
 
 @njit(error_model="numpy", fastmath=_FAST)
-def _tile_back(
-    packed, begin, end, lists, slots, left, top, factors, b, spans, codes, part
-):  # fmt: skip
+def _tile_back(packed, begin, end, lists, left, top, factors, b, spans, codes, part):
     for first in range(begin, end, _STRETCH):
-        if first > begin and _finished(b):
-            break
         until = min(first + _STRETCH, end)
+        part[first * SUMS : until * SUMS] = f32(0)
+        if first > begin and _finished(b):
+            part[until * SUMS : end * SUMS] = f32(0)
+            break
         count = _spans(packed, lists, first, until, left, top, spans, codes)
         _ask(packed, lists, until, end)
         for n in range(count):
             at = first + (spans[n] & 15)
             _span_back(
-                packed, LINE * np.int64(lists[at]), left, top, spans[n], factors, b, part,
-                slots[at] * SUMS,
+                packed, LINE * np.int64(lists[at]), left, top, spans[n], factors, b, part, at * SUMS
             )  # fmt: skip
 
 
 @njit(error_model="numpy", fastmath=_FAST)
-def _begin_back(b, left, top, picture, alpha, d_picture, d_alpha):
-    """A tile's light, all of it, and the gradients of its pixels; those beside the picture have
-    no light."""
-    height, width = alpha.shape
-    b[:] = f32(0)
+def _begin_back(b, left, top, picture, alpha, d_picture, d_alpha, width, height):
+    """A tile's light, all of it, and the gradients of its pixels, all flat; those beside the
+    picture have no light."""
+    size = width * height
+    if left + TILE > width or top + TILE > height:
+        b[:] = f32(0)
     for y in range(min(TILE, height - top)):
         for half in range(2):
             x, place = left + LANES * half, half * _HALF + y * LANES
-            for i in range(min(LANES, width - x)):
-                d = d_alpha[top + y, x + i]
+            at = (top + y) * width + x
+            if x + LANES <= width:
+                d = load(d_alpha, at)
+                store(b, place, f32(1) + d * f32(0))
+                store(b, _ALPHA + place, d)
+                rest = d * load(alpha, at)
+                for c in range(CHANNELS):
+                    d = load(d_picture, c * size + at)
+                    store(b, _GRAD + c * _PIXELS + place, d)
+                    rest = rest + d * load(picture, c * size + at)
+                store(b, _REST + place, rest)
+                continue
+            for i in range(width - x):
+                d = d_alpha[at + i]
                 b[place + i], b[_ALPHA + place + i] = f32(1), d
-                b[_REST + place + i] = d * alpha[top + y, x + i]
-            for c in range(CHANNELS):
-                for i in range(min(LANES, width - x)):
-                    d = d_picture[c, top + y, x + i]
+                b[_REST + place + i] = d * alpha[at + i]
+                for c in range(CHANNELS):
+                    d = d_picture[c * size + at + i]
                     b[_GRAD + c * _PIXELS + place + i] = d
-                    b[_REST + place + i] += d * picture[c, top + y, x + i]
+                    b[_REST + place + i] += d * picture[c * size + at + i]
 
 
 @njit(error_model="numpy", fastmath=_FAST)
@@ -357,8 +369,9 @@ def _span_back(packed, k, left, top, code, factors, b, part, to):
         p = where_least(f32(0.99), raw, a * (t * d - rest / (f32(1) - a)))
         p = where_least(left_over, f32(1e-4), p)
         p0 += p
-        py1 += p * dy
-        py2 += p * (dy * dy)
+        p = p * dy
+        py1 += p
+        py2 += p * dy
         dy += f32(1)
         base += LANES
         if steep:
@@ -374,14 +387,16 @@ def _span_back(packed, k, left, top, code, factors, b, part, to):
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def gather(packed, kept, block, origin, slot, part, d_xy, d_conic, d_features, d_opacity):
-    """Add the entries of each splat that was packed and turn moments into gradients."""
-    for n in nb.prange(kept.shape[0]):
-        for j in range(n * block, n * block + kept[n]):
+def gather(packed, kept, block, origin, slot, spots, part, d_xy, d_conic, d_features, d_opacity):
+    """Add the sums of each splat that was packed, which are at its `spots`, and turn moments into
+    gradients."""
+    for b in nb.prange(kept.shape[0]):
+        for j in range(b * block, b * block + kept[b]):
             i, k = origin[j], LINE * j
             s0, sx, sy = f32(0), f32(0), f32(0)
             xx, xy, yy = f32(0), f32(0), f32(0)
-            for e in range(slot[j], slot[j + 1]):
+            for n in range(slot[j], slot[j + 1]):
+                e = spots[n]
                 s0 += part[e, 0]
                 sx += part[e, 1]
                 sy += part[e, 2]
@@ -390,9 +405,9 @@ def gather(packed, kept, block, origin, slot, part, d_xy, d_conic, d_features, d
                 yy += part[e, 5]
                 for c in range(CHANNELS):
                     d_features[i, c] += part[e, _MOMENTS + c]
-            a, b, c2 = f32(-2) * packed[k + ACROSS], packed[k + LEAN], f32(2) * packed[k + DOWN]
-            d_xy[i, 0] = _LN2 * (a * sx + b * sy)
-            d_xy[i, 1] = _LN2 * (b * sx + c2 * sy)
+            a, lean = f32(-2) * packed[k + ACROSS], packed[k + LEAN]
+            d_xy[i, 0] = _LN2 * (a * sx + lean * sy)
+            d_xy[i, 1] = _LN2 * (lean * sx + f32(2) * packed[k + DOWN] * sy)
             d_conic[i, 0] = f32(-0.5) * xx
             d_conic[i, 1] = -xy
             d_conic[i, 2] = f32(-0.5) * yy

@@ -4,8 +4,8 @@ What is drawn of a block of splats leaves a line of 16 numbers each, one after a
 splats were given: x, y, what `splats_draw_cpu` needs to find rows (peak, tilt, tall, wide, reach
 sideways), binary logarithm of opacity; curvatures of the exponent, by what ratios of pairs of rows
 fall, three features, by what ratios of rows fall. Only the places of lines are sorted by depth
-(radix sort of the bits) and dealt to tiles by a counting sort, so that every tile's list is in
-order.
+(radix sort of the bits), a strip of the picture by each worker, and dealt to tiles by a counting
+sort, so that every tile's list is in order.
 """
 
 import numba as nb
@@ -25,7 +25,7 @@ from likeness.ops.lanes import (
     up,
     where_least,
 )
-from likeness.ops.lanes_memory import load, store, store_eights
+from likeness.ops.lanes_memory import load, prefetch, store, store_eights
 
 TILE = 16
 LINE = 16
@@ -39,6 +39,7 @@ FINE, COLUMNS, ROWS, TILES, DEPTH = (k * LANES for k in range(5))
 SHEET = 5 * LANES
 _BITS = 12
 _MANY = 1 << _BITS  # tiles in a row at most: first and last are written as one number
+_AHEAD = 16  # splats before their turn, their tiles are asked for
 _DIGIT = 12  # bits of depth that are sorted at once
 _FAST = {"contract", "nsz", "arcp", "nnan", "ninf"}
 f32 = np.float32
@@ -146,17 +147,6 @@ def pack(
             kept[block] = to - block * BLOCK
 
 
-@njit(cache=True, error_model="numpy")
-def in_order(kept, keys, order, other_keys, other):
-    """Places of packed splats, nearest first."""
-    total = 0
-    for block in range(kept.shape[0]):
-        for j in range(block * BLOCK, block * BLOCK + kept[block]):
-            order[total], keys[total] = j, keys[j]  # never ahead of where it reads
-            total += 1
-    return _nearest_first(keys[:total], order[:total], other_keys[:total], other[:total])
-
-
 @njit(error_model="numpy")
 def _nearest_first(keys, order, other_keys, other):
     """`order` in the stable order of its keys, bits of depths. The bits that all share are left
@@ -206,21 +196,61 @@ def starts_of(grid, columns, rows, starts):
     starts[rows * columns] = total
 
 
+@njit(cache=True, error_model="numpy")
+def running(counts):
+    """Counts to how many there are up to each."""
+    for n in range(1, counts.shape[0]):
+        counts[n] += counts[n - 1]
+
+
+@njit(error_model="numpy")
+def _bounds(starts, columns, rows, strips):
+    """Rows of tiles where strips begin, so that their lists are about as long."""
+    bounds = np.full(strips + 1, rows, np.int64)
+    row = 0
+    for strip in range(strips):
+        while row < rows and starts[row * columns] * strips < strip * starts[rows * columns]:
+            row += 1
+        bounds[strip] = row if strip else 0
+    return bounds
+
+
+@njit(error_model="numpy")
+def _within(reach, keys, kept, first, end, own_keys, order):
+    """Those packed splats that reach into some rows of tiles; returns how many."""
+    total = 0
+    for block in range(kept.shape[0]):
+        for j in range(block * BLOCK, block * BLOCK + kept[block]):
+            along = reach[j, 1]
+            order[total], own_keys[total] = j, keys[j]
+            total += (along & (_MANY - 1)) < end and (along >> _BITS) >= first
+    return total
+
+
 @njit(parallel=True, cache=True, error_model="numpy")
-def deal(reach, order, columns, rows, strips, cursor, lists, slot, slots):
-    """Fill the tiles' lists in depth order; `cursor` begins as where each list does. Unless empty,
-    `slots` says where a pair's sums go, and `slot` where those of a splat begin."""
+def deal(reach, keys, kept, columns, rows, strips, starts, room, lists, slot, spots):
+    """Fill the tiles' lists, nearest first. Unless empty, `spots` gets where in the lists each
+    splat is, from its `slot` on. Each worker sorts what reaches into a strip of rows of tiles;
+    `room` is for four numbers for each splat, and for one splat more, for each worker."""
+    bounds, cursor = _bounds(starts, columns, rows, strips), starts.copy()
     for strip in nb.prange(strips):
-        first, end = strip * rows // strips, (strip + 1) * rows // strips
-        for n in range(order.shape[0]):
+        first, end, size = bounds[strip], bounds[strip + 1], keys.shape[0] + 1
+        here = 4 * strip * size
+        order, other = room[here : here + size], room[here + size : here + 2 * size]
+        own_keys = room[here + 2 * size : here + 3 * size].view(np.uint32)
+        other_keys = room[here + 3 * size : here + 4 * size].view(np.uint32)
+        total = _within(reach, keys, kept, first, end, own_keys, order)
+        order = _nearest_first(own_keys[:total], order[:total], other_keys[:total], other[:total])
+        for n in range(total):
             j = order[n]
+            prefetch(reach, 2 * np.int64(order[min(n + _AHEAD, total - 1)]))
             across, along = reach[j, 0], reach[j, 1]
             left, right = across & (_MANY - 1), (across >> _BITS) + 1
             top = along & (_MANY - 1)
-            for ty in range(max(top, first), min((along >> _BITS) + 1, end)):
-                for tx in range(left, right):
-                    to = cursor[ty * columns + tx]
-                    cursor[ty * columns + tx] = to + 1
+            for y in range(max(top, first), min((along >> _BITS) + 1, end)):
+                for x in range(left, right):
+                    to = cursor[y * columns + x]
+                    cursor[y * columns + x] = to + 1
                     lists[to] = j
-                    if slots.shape[0]:
-                        slots[to] = slot[j] + (ty - top) * (right - left) + tx - left
+                    if spots.shape[0]:
+                        spots[slot[j] + (y - top) * (right - left) + x - left] = to

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from likeness.ops.adam import adam_step, adam_step_of_product
+from likeness.ops.adam import Update, adam_step_of_product, adam_steps
 from likeness.ops.products import forget_products, keep_products, products_of, write_out
 
 
@@ -56,6 +56,7 @@ class Adam(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        updates: list[Update] = []
         for group in self.param_groups:
             for parameter in group["params"]:
                 if group["lr"] == 0:
@@ -74,8 +75,10 @@ class Adam(Optimizer):
                 how = (state["step"], group["lr"], group["betas"], group["eps"], self.resting)
                 means = (state["exp_avg"], state["exp_avg_sq"])
                 if gradient is None:
-                    weights, parts = (torch.cat(x) for x in zip(*products))
+                    one = len(products) == 1
+                    weights, parts = products[0] if one else (torch.cat(x) for x in zip(*products))
                     adam_step_of_product(parameter, weights, parts, *means, *how)
                 else:
-                    adam_step(parameter, gradient.contiguous(), *means, *how)
+                    updates.append(Update(parameter, gradient.contiguous(), *means, *how))
+        adam_steps(updates)
         return loss

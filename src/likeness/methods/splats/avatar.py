@@ -28,14 +28,16 @@ from likeness.methods.splats.code import (
     torso_in_head,
     turns_of,
 )
-from likeness.methods.splats.moment import moment
+from likeness.methods.splats.moment import Standing, moment
 from likeness.methods.splats.sides import Sides, fan, remembered
+from likeness.methods.splats.stance import stance
 from likeness.methods.splats.surface import Surface
 from likeness.ops.backdrop import seen_behind
 from likeness.ops.harmonics import turned_harmonics
 from likeness.ops.portray import Changes, moved, portray
 from likeness.ops.ride import Posed, Riders
 from likeness.ops.splats import project_splats, rasterise_splats
+from likeness.ops.study import study
 
 # Metres a splat may stray from where it began, and its largest deviation, by region.
 _LEASH = {"hair": 0.008, "clothes": 0.05, "scalp": 0.008, "neck": 0.01, "ears": 0.006}
@@ -133,8 +135,7 @@ class SplatAvatar(nn.Module):
         for name in ("pull", "shine"):  # of the pictures since the last recycling: place, colour
             self.register_buffer(name, torch.zeros(count), persistent=True)
         self.sides: Sides | None = None
-        self.places: Tensor | None = None
-        self.shown: Tensor | None = None
+        self.side_moment: Standing | None = None
         self.deal()
 
     def deal(self) -> None:
@@ -191,8 +192,8 @@ class SplatAvatar(nn.Module):
         """Keep how the head looks now from sides that training may not see (see `sides`)."""
         cameras = fan(camera, moment)
         seen = self.features(moment)
-        pictures = [self.draw(c, self.pose(moment, seen, eye_of(c)))[:2] for c in cameras]
-        self.sides = remembered(cameras, moment, pictures)
+        pictures = [self.study(c, moment, seen) for c in cameras]
+        self.sides, self.side_moment = remembered(cameras, moment, pictures), None
 
     @property
     def rig(self) -> str:
@@ -270,13 +271,36 @@ class SplatAvatar(nn.Module):
             self.motion_atlas, self.shade_atlas, self.cells, self.cell_weights, own, self.gleam
         )
 
-    def draw(self, camera: Camera, posed: Posed) -> tuple[Tensor, Tensor, Tensor]:
-        """Colour, alpha, and the splats' places on screen."""
+    def study(
+        self,
+        camera: Camera,
+        expression: Expression,
+        seen: Tensor,
+        correction: Tensor | None = None,
+        pull: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Colour and alpha of a moment, with gradients; `pull` gains how hard its splats are pulled
+        at. What is `seen` there, and what is corrected: see `pose`."""
+        if correction is None:
+            correction = self.corrections.new_zeros(self.corrections.shape[1])
+        stands = stance(self, expression, correction)
+        return study(self.riders, self.changes, self.code(seen), *stands, camera, pull)
+
+    def studied_from_side(self, index: int) -> tuple[Tensor, Tensor]:
+        """The moment that sides are remembered of, as one of them sees it now, with gradients. How
+        the head stands in it is worked out once: nothing about that is learned."""
+        assert self.sides is not None
+        if self.side_moment is None or self.side_moment[0].device != self.corners.device:
+            with torch.no_grad():
+                moment = self.sides.moment
+                code, none = self.code(self.features(moment)), torch.zeros_like(self.corrections[0])
+                self.side_moment = (code, *stance(self, moment, none))
+        return study(self.riders, self.changes, *self.side_moment, self.sides.camera(index))
+
+    def draw(self, camera: Camera, posed: Posed) -> tuple[Tensor, Tensor]:
+        """Colour and alpha of splats that were posed."""
         projected = project_splats(posed.means, posed.rotation, posed.scale, camera)
-        picture, alpha = rasterise_splats(
-            projected, posed.colour, posed.opacity, camera.width, camera.height
-        )
-        return picture, alpha, projected.xy
+        return rasterise_splats(projected, posed.colour, posed.opacity, camera.width, camera.height)
 
     @property
     def taken(self) -> Camera:
@@ -290,6 +314,8 @@ class SplatAvatar(nn.Module):
     def backdrop_camera(self) -> Camera:
         """The camera that sees the backdrop just as it is kept, with the room around it."""
         left, top = self.backdrop_room.tolist()
+        if not (left or top):
+            return self.taken
         height, width = self.backdrop.shape[:2]
         return cropped(self.taken, -left, -top, width, height)
 
@@ -302,14 +328,11 @@ class SplatAvatar(nn.Module):
         return quaternion_to_matrix(self.rotation[which])
 
     def collect(self) -> None:
-        """Add up how hard the last picture pulled each splat's place on screen and its colour."""
-        if self.places is not None and self.places.grad is not None:
-            across, down = self.places.grad.unbind(-1)
-            self.pull.index_add_(0, self.shown, torch.hypot(across, down))  # type: ignore[arg-type]
+        """Add up how hard the last pictures pulled each splat's colour; places are added up on the
+        way back (see `study`)."""
         if self.colour.grad is not None:
             red, green, blue = self.colour.grad.abs().unbind(-1)
             self.shine += red + green + blue
-        self.places = None
 
     @torch.no_grad()
     def hold(self) -> None:
@@ -338,7 +361,8 @@ class SplatAvatar(nn.Module):
 
     def drawn(self, camera: Camera, expression: Expression) -> Picture:
         """The same for one view, with gradients."""
-        picture, alpha, _ = self.draw(camera, self._seen(expression, eye_of(camera)))
+        seen = self.features(expression)
+        picture, alpha = self.study(camera, expression, seen, self.regression(seen))
         return Picture(picture.clamp(0, 1), alpha)
 
     @torch.no_grad()

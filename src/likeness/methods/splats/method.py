@@ -18,7 +18,7 @@ from likeness.core.expression import Expression
 from likeness.core.geometry import transform
 from likeness.core.regions import REGION
 from likeness.core.track import Track
-from likeness.methods.splats.avatar import SplatAvatar, eye_of
+from likeness.methods.splats.avatar import SplatAvatar
 from likeness.methods.splats.code import BEND, RestPose, features, learn_code, torso_in_head
 from likeness.methods.splats.growth import recycle
 from likeness.methods.splats.held import LARGER, OPAQUE, how_held, keep
@@ -27,8 +27,8 @@ from likeness.methods.splats.looks import look_at_frames, needed_matte
 from likeness.methods.splats.placed import Placed, at_rest
 from likeness.methods.splats.placement import place
 from likeness.methods.splats.surface import Surface, bake
+from likeness.ops.apart import apart
 from likeness.ops.backdrop import widened
-from likeness.ops.image import l1_dssim
 from likeness.rigs import RIGS
 from likeness.training.adam import Adam
 from likeness.training.frames import clean_backdrop, trainable_frames
@@ -155,6 +155,14 @@ class RiggedSplats:
             for index in frames[torch.randperm(len(frames), generator=generator)].tolist():
                 yield self.view(capture, track, index)
 
+    @property
+    def weights(self) -> Tensor:
+        """How much a pixel of each region counts."""
+        weights = torch.ones(256)
+        for name in ("eyes", "irises", "lips", "mouth", "teeth", "tongue"):
+            weights[REGION[name]] = self.focus
+        return weights
+
     def view(self, capture: Capture, track: Track, index: int) -> View:
         """One frame with its matte and with how much each pixel counts."""
         rgb = capture[index].rgb
@@ -162,9 +170,8 @@ class RiggedSplats:
         regions = track.maps.regions(index) if track.maps is not None else None
         weight = torch.ones_like(alpha)
         if regions is not None:
-            labels = torch.from_numpy(regions).long()
-            for name in ("eyes", "irises", "lips", "mouth", "teeth", "tongue"):
-                weight = torch.where(labels == REGION[name], self.focus, weight)
+            labels = torch.from_numpy(regions).int().flatten()
+            weight = self.weights.index_select(0, labels).view_as(alpha)
         camera, expression = take(track.cameras, index), take(track.expressions, index)
         return View(index, camera, expression, rgb, alpha, weight)
 
@@ -195,30 +202,28 @@ class RiggedSplats:
             }
             for name, rate in rates.items()
         ]
-        return Adam(groups, betas=(0.9, 0.99))
+        atlases = (avatar.motion_atlas, avatar.shade_atlas)
+        return Adam(groups, betas=(0.9, 0.99), mixed=atlases)
 
     def losses(self, avatar: SplatAvatar, view: View, step: int) -> dict[str, Tensor]:
         progress = step / self.steps
         if progress < self.warm_up:
             view = halved(view)
-        expression = avatar.corrected(view.expression, avatar.correction(view.index))
-        seen = avatar.seen_features[view.index]
-        posed = avatar.pose(expression, seen, eye_of(view.camera))
-        picture, alpha, places = avatar.draw(view.camera, posed)
-        if places.requires_grad:
-            places.retain_grad()
-            avatar.places, avatar.shown = places, posed.shown
-        behind, nobody = avatar.behind(view.camera), view.alpha < _NOBODY
-        drawn = picture[..., :3] + (1 - alpha[..., None]) * behind
+        seen, correction = avatar.seen_features[view.index], avatar.correction(view.index)
+        person, alpha = avatar.study(view.camera, view.expression, seen, correction, avatar.pull)
+        behind = avatar.behind(view.camera)
+        away = apart(
+            person, alpha, behind, view.rgb, view.alpha, view.weight, self.structure, _NOBODY
+        )
         losses = {
-            "picture": l1_dssim(drawn, view.rgb, self.structure, view.weight),
-            "behind": ((behind - view.rgb).abs() * nobody[..., None]).mean(),
+            "picture": away.picture,
+            "behind": away.behind,
             "small": 1e-6 * avatar.corrections[view.index].square().sum(),
         }
         if progress < 0.5:
-            losses["matte"] = self.matte * (alpha - view.alpha).abs().mean()
+            losses["matte"] = self.matte * away.matte
         else:  # nothing floats beside the person, whatever colour it hides in
-            losses["matte"] = _FLOATS * self.matte * (alpha * nobody).mean()
+            losses["matte"] = _FLOATS * self.matte * away.floating
         if self.sides > 0 and avatar.sides is not None and step % _SIDE_EVERY == 0:
             losses["sides"] = self.sides * self.seen_from_side(avatar, step)
         return losses
@@ -227,10 +232,7 @@ class RiggedSplats:
         """How far one of the sides, in turn, has gone from what is remembered."""
         assert avatar.sides is not None
         which = step // _SIDE_EVERY % len(avatar.sides)
-        camera = avatar.sides.camera(which)
-        moment = avatar.sides.moment
-        posed = avatar.pose(moment, avatar.features(moment), eye_of(camera))
-        picture, alpha, _ = avatar.draw(camera, posed)
+        picture, alpha = avatar.studied_from_side(which)
         return avatar.sides.unlike(which, picture, alpha)
 
     def after_step(self, avatar: SplatAvatar, optimizer: Optimizer, step: int) -> None:

@@ -9,9 +9,9 @@ from torch import Tensor
 from likeness.core.expression import Expression
 from likeness.methods.splats.code import SHIFT, TURN
 from likeness.methods.splats.moment import Standing, _moment
+from likeness.methods.splats.stance_cpu import after, back_of, fits, stand, vertices_of
 from likeness.ops.carry_cpu import _quaternion
 from likeness.ops.jit import njit
-from likeness.ops.skin_cpu import displace, turn
 from likeness.ops.twins import match_threads
 
 if TYPE_CHECKING:
@@ -27,55 +27,6 @@ def _turn_of(m):
     sine = np.sqrt(x * x + y * y + z * z)
     factor = 2 / max(w, 0.5) if sine < 1e-6 else 2 * np.arctan2(sine, w) / sine
     return factor * x, factor * y, factor * z
-
-
-@njit(error_model="numpy")
-def _turned_by(x, y, z, out):
-    """The rotation of an axis-angle into the corner of `out`. Returns what a velocity is
-    multiplied by, along the first and second power of it, in a unit of time."""
-    square = x * x + y * y + z * z
-    angle = np.sqrt(square)
-    if square < 1e-8:
-        a, b, c = 1 - square / 6, 0.5 - square / 24, 1 / 6 - square / 120
-    else:
-        a, b = np.sin(angle) / angle, (1 - np.cos(angle)) / square
-        c = (angle - np.sin(angle)) / (square * angle)
-    k = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    for i in range(3):
-        for j in range(3):
-            twice = k[i, 0] * k[0, j] + k[i, 1] * k[1, j] + k[i, 2] * k[2, j]
-            out[i, j] = (1.0 if i == j else 0.0) + a * k[i, j] + b * twice
-    return b, c
-
-
-@njit(error_model="numpy")
-def _moved_by(v, out):
-    """`core.geometry.se3_exp` of six numbers."""
-    x, y, z, a, b, c = v[0], v[1], v[2], v[3], v[4], v[5]
-    first, second = _turned_by(x, y, z, out)
-    once = (y * c - z * b, z * a - x * c, x * b - y * a)
-    twice = (
-        y * once[2] - z * once[1], z * once[0] - x * once[2], x * once[1] - y * once[0],
-    )  # fmt: skip
-    for i in range(3):
-        out[i, 3] = v[3 + i] + first * once[i] + second * twice[i]
-
-
-@njit(error_model="numpy")
-def _after(a, b, out):
-    """The rigid motion `b`, then `a`."""
-    for i in range(3):
-        for j in range(4):
-            at = a[i, 0] * b[0, j] + a[i, 1] * b[1, j] + a[i, 2] * b[2, j]
-            out[i, j] = at + (a[i, 3] if j == 3 else 0.0)
-
-
-@njit(error_model="numpy")
-def _back(a, out):
-    for i in range(3):
-        for j in range(3):
-            out[i, j] = a[j, i]
-        out[i, 3] = -(a[0, i] * a[0, 3] + a[1, i] * a[1, 3] + a[2, i] * a[2, 3])
 
 
 @njit(error_model="numpy")
@@ -111,15 +62,15 @@ def _stand(
             values[at + 3 * j + i] = joints[j, i]
     at += 3 * joints.shape[0]
     one, two, three = np.zeros((4, 4)), np.zeros((4, 4)), np.zeros((4, 4))
-    _back(rest_head, one)
+    back_of(rest_head, one)
     one[:3, 3] = 0.0
-    _after(one, head, two)
+    after(one, head, two)
     x, y, z = _turn_of(two)
     values[at], values[at + 1], values[at + 2] = TURN * x, TURN * y, TURN * z
-    _back(head, one)
-    _after(one, torso, two)
-    _back(rest_torso, one)
-    _after(two, one, three)
+    back_of(head, one)
+    after(one, torso, two)
+    back_of(rest_torso, one)
+    after(two, one, three)
     x, y, z = _turn_of(three)
     values[at + 3], values[at + 4], values[at + 5] = TURN * x, TURN * y, TURN * z
     for i in range(3):
@@ -129,30 +80,10 @@ def _stand(
     _linear(values, code_mean, directions, np.empty(0), code_low, code_high, numbers)
     code[:] = numbers
     _linear(values, mean, weights, bias, low, high, found)
-    for i in range(count):
-        given[i] = coefficients[i] + found[6 + i]
-    for i in range(personal.shape[0]):
-        given[count + i] = personal[i] + found[6 + count + i] if modes else 0.0
-    _moved_by(found[:6], one)
-    _after(head, one, stands[0])
-    _moved_by(found[-6:], one)
-    _after(torso, one, two)
-    _back(rest_torso, one)
-    _after(two, one, stands[1])
-    for j in range(joints.shape[0]):
-        angles = np.empty(3)
-        for i in range(3):
-            angles[i] = joints[j, i]
-            for k in range(count):
-                angles[i] += given[k] * shape_joints[k, j, i]
-        _turned_by(angles[0], angles[1], angles[2], one)
-        for i in range(3):
-            p = positions[j]
-            one[i, 3] = p[i] - (one[i, 0] * p[0] + one[i, 1] * p[1] + one[i, 2] * p[2])
-        if parents[j] < 0:
-            motions[j] = one[:3]
-        else:
-            _after(motions[parents[j]], one, motions[j])
+    stand(
+        coefficients, personal, joints, head, torso, rest_torso, modes, found, shape_joints,
+        positions, parents, given, stands, motions,
+    )  # fmt: skip
 
 
 def _plain(x: Tensor) -> np.ndarray:
@@ -163,13 +94,7 @@ def moment(avatar: "SplatAvatar", expression: Expression) -> Standing:
     """One moment in float32, of this avatar's rig; else the definition."""
     surface = avatar.surface
     e, count, personal = expression, surface.coefficients, surface.personal
-    given = [e.coefficients, e.joints, e.world_from_head, e.world_from_torso, e.personal, e.torso]
-    if (
-        any(x is not None and x.dtype != torch.float32 for x in given)
-        or e.coefficients.shape != (count,)
-        or e.joints.shape != surface.joints.shape
-        or e.world_from_head.shape != (4, 4)
-    ):
+    if not fits(avatar, e):
         return _moment(avatar, expression)
     match_threads()
     modes = e.personal is not None and e.personal.shape == (personal,)
@@ -192,13 +117,5 @@ def moment(avatar: "SplatAvatar", expression: Expression) -> Standing:
             code.mean, code.directions, code.low, code.high, surface.shape_joints, surface.joints,
         )), np.array(surface.parents, np.int64), found, weights, stands.numpy(), motions,
     )  # fmt: skip
-    template = surface.template
-    vertices = torch.empty(len(template) + 3, 3)
-    vertices[-3:] = surface.frame
-    room, flat = (
-        vertices.numpy(),
-        (_plain(template).reshape(-1), _plain(surface.shapes).reshape(-1)),
-    )
-    displace(*flat, _plain(surface.alive), weights, room.reshape(-1))
-    turn(_plain(surface.moved), _plain(surface.moved_skin), motions, room)
+    vertices = vertices_of(surface, weights, motions)[0]
     return torch.from_numpy(found), vertices, stands[0], stands[1]

@@ -77,5 +77,5 @@ def remembered(
 
 def softened(picture: Float[Tensor, "H W C"], alpha: Float[Tensor, "H W"]) -> Tensor:
     """Colour before black and alpha, channels first, on fewer pixels."""
-    planes = torch.cat([picture[..., :3], alpha[..., None]], -1).permute(2, 0, 1)
+    planes = torch.cat([picture[..., :3].permute(2, 0, 1), alpha[None]])  # as they are in memory
     return F.avg_pool2d(planes[None], _SOFT)[0]
