@@ -56,8 +56,8 @@ def test_the_matte_is_the_networks_and_remembers_the_picture_before(tmp_path):
     picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     picture[:, :10] = 255
     with matting_of(saved(Bright(), tmp_path / "rvm.torchscript")) as matte:
-        first = matte.alpha(picture)
-        second = matte.alpha(picture[:, ::-1])
+        first = matte.alpha(picture, matte.mask(picture))
+        second = matte.mask(picture[:, ::-1])
     assert first[:, :10].min() == 1
     assert first[:, 10:].max() == 0
     assert second[:, -10:].min() == 1
@@ -92,7 +92,7 @@ def test_a_file_that_is_no_such_network_is_one_line(tmp_path, monkeypatch):
         "There is no file": lambda: VideoMatting(tmp_path / "none.pt"),
         "no TorchScript file": lambda: VideoMatting(tmp_path / "page.pt"),
         "hold weights only": lambda: FaceParser(tmp_path / "weights.pth"),
-        "does not run as a matting": lambda: VideoMatting(single).alpha(picture),
+        "does not run as a matting": lambda: VideoMatting(single).mask(picture),
         "19 classes": lambda: FaceParser(single).regions(picture, alpha, None),
         "needs onnxruntime": lambda: FaceParser(tmp_path / "a.onnx"),
     }

@@ -87,4 +87,4 @@ def test_what_lies_before_the_cloth_covers_it_and_a_pixel_around() -> None:
     labels[50:60, 30:50] = REGION["skin"]
     cloth.regions = lambda index: labels  # type: ignore[method-assign]
     points = np.array([[40.5, 55.5], [29.5, 55.5], [27.5, 55.5], [40.5, 80.5]])
-    assert uncovered(capture, track, 0, points).tolist() == [0, 0, 1, 1]
+    assert uncovered(track, 0, points).tolist() == [0, 0, 1, 1]

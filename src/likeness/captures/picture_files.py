@@ -14,6 +14,7 @@ from likeness.core.errors import BadInput
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 _ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 swap width and height
 _DAMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, EOFError)
+_OPAQUE = (".jpg", ".jpeg", ".bmp")  # that hold no alpha
 
 
 def open_picture(path: str | Path) -> Image.Image:
@@ -163,6 +164,8 @@ class PictureFiles:
         path = self.alpha_paths[index] if self.alpha_paths else None
         if path is not None and path.is_file():
             return self._fitting(self.read_alpha(path), index, path)
+        if self.rgb_paths[index].suffix.lower() in _OPAQUE:
+            return None
         return load_picture(self.rgb_paths[index])[1]
 
     def regions(self, index: int) -> UInt8[np.ndarray, "H W"] | None:

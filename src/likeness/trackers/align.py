@@ -10,17 +10,35 @@ from jaxtyping import Float, UInt8
 from likeness.trackers.normal_equations import light, look_up, sums
 
 _ROBUST = 0.10  # colour difference beyond which a point is doubted
+_BLURRED = 2.0  # pixels: of pictures blurred so much every other pixel will do
+_LEAST = 32  # pixels along a side
+_ROOM = 12.0  # pixels around those one will ask for
 
 
 class Brightness:
-    """A picture that can be asked for values and slopes between its pixels."""
+    """A blurred picture that can be asked for values and slopes between its pixels. One that is
+    blurred much is kept at half its size, or less. With pixels that it will be asked for, only
+    what is `near` them is kept: all others are then outside."""
 
-    def __init__(self, picture: UInt8[np.ndarray, "H W 3"], blur: float) -> None:
-        plain = picture.astype(np.float32) / 255
-        smooth = cv2.GaussianBlur(plain, (0, 0), blur)
-        right = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, ksize=3, scale=1 / 8)
-        down = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, ksize=3, scale=1 / 8)
-        self.planes = np.concatenate([smooth, right, down], -1)
+    def __init__(
+        self,
+        picture: UInt8[np.ndarray, "H W 3"],
+        blur: float,
+        near: Float[np.ndarray, "N 2"] | None = None,
+    ) -> None:
+        self.smaller, self.corner = 1, np.zeros(2)
+        if near is not None and len(near) and bool(np.isfinite(near).all()):
+            size, room = picture.shape[1::-1], _ROOM + 4 * blur
+            low = np.clip(near.min(0) - room, 0, np.subtract(size, 2 * _LEAST)).astype(int)
+            high = np.clip(near.max(0) + room, low + 2 * _LEAST, size).astype(int)
+            low = np.maximum(low, 0)
+            picture, self.corner = picture[low[1] : high[1], low[0] : high[0]], low.astype(float)
+        while blur > _BLURRED and min(picture.shape[:2]) >= 2 * _LEAST:
+            half = (picture.shape[1] // 2, picture.shape[0] // 2)
+            picture = picture[: 2 * half[1], : 2 * half[0]]
+            picture = cv2.resize(picture, half, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+            blur, self.smaller = float(np.sqrt(blur**2 / 4 - 1 / 12)), 2 * self.smaller
+        self.plane = cv2.GaussianBlur(picture.astype(np.float32), (0, 0), blur)
 
     def at(
         self, pixels: Float[np.ndarray, "N 2"]
@@ -29,7 +47,8 @@ class Brightness:
         count = len(pixels)
         values, slopes = np.empty((count, 3), np.float32), np.empty((count, 3, 2), np.float32)
         inside = np.empty(count, np.float32)
-        look_up(self.planes, np.ascontiguousarray(pixels, np.float64), values, slopes, inside)
+        pixels = np.ascontiguousarray(pixels - self.corner, np.float64)
+        look_up(self.plane, self.smaller, pixels, values, slopes, inside)
         return values, slopes, inside
 
 

@@ -12,6 +12,7 @@ from likeness.core.progress import counted
 from likeness.trackers.given_points import given_points
 from likeness.trackers.mesh_points import POINTS, FaceBoxes, FaceMesh, Found
 from likeness.trackers.task_mesh import TaskMesh
+from likeness.trackers.together import together
 
 _RELATIVE_CROP = 1.7  # side of the followed crop in face widths
 _CUT = 0.25  # mean colour change that is a cut
@@ -60,16 +61,16 @@ def detect(capture: Capture, person: int | None = None, model: Path | None = Non
     thumb: np.ndarray | None = None
     look = FaceMesh(faces=faces) if model is None else TaskMesh(model, faces)
     with look as mesh, FaceBoxes() as boxes:
-        for frame in counted(capture, "finding the face", count):
-            picture = frame.rgb8
+        ahead = together(lambda i: capture[i].rgb8, range(count), "finding the face")
+        for index, picture in enumerate(ahead):
             now = _thumbnail(picture)
             cut = thumb is not None and float(np.abs(now - thumb).mean()) > _CUT
-            shots[frame.index] = (shots[frame.index - 1] if frame.index else 0) + int(cut)
+            shots[index] = (shots[index - 1] if index else 0) + int(cut)
             thumb, last = now, None if cut else last
             found = _find(mesh, boxes, picture, last, person)
             if found is not None and plausible(found):
-                points[frame.index] = found.points
-                confidence[frame.index] = confidence_of(found, last, picture.shape)
+                points[index] = found.points
+                confidence[index] = confidence_of(found, last, picture.shape)
                 last = found
     return Landmarks2D(points, confidence, shots)
 

@@ -6,6 +6,7 @@ the skin about them is sought where each picture has it.
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -14,7 +15,6 @@ from jaxtyping import Float, UInt8
 
 from likeness.core.batching import take
 from likeness.core.capture import Capture
-from likeness.core.progress import counted
 from likeness.core.rig import Rig
 from likeness.core.track import Track
 from likeness.rigs.linear import LinearRig
@@ -25,6 +25,7 @@ from likeness.trackers.head_alignment import LOOKS, projected
 from likeness.trackers.head_points import HeadPoints
 from likeness.trackers.iris import EyePixels, between_lids, looks
 from likeness.trackers.saccades import calmed, straight
+from likeness.trackers.together import together
 
 _NEAR, _FAR = 0.015, 0.030  # metres from the middle of an eyeball: skin about it, lids left out
 _HELD = np.array([1.3e-3, 3e-2])  # how strongly it stays, sideways and up, per squared millimetre
@@ -63,7 +64,8 @@ def with_gaze(
     away = torch.cdist(head.rest, middles).amin(-1)
     skin = head.chosen((away > _NEAR) & (away < _FAR))
     known = np.flatnonzero(track.confidence.numpy() > 0).tolist()
-    eyes = {t: _eyes(capture, track, balls, skin, t) for t in counted(known, "looking")}
+    looked = together(partial(_eyes, capture, track, balls, skin), known, "looking into eyes")
+    eyes = dict(zip(known, looked, strict=True))
     drift = _drifts(eyes, skin.worth, [t for t in train if t in eyes])
     blinks = [rig.shape_names.index(f"eyeBlink{side}") for side in SIDES]
     shut = track.expressions.coefficients[:, blinks].amax(-1).numpy()
@@ -135,8 +137,9 @@ def _drifts(
             seen.append(inside * (one.facing > 0.35))
         colours, sure = typical(np.stack(values), np.stack(seen))
         sure = (sure * worth).astype(np.float32)
-        for t, one in eyes.items():
-            drift[t] = _drifted(one, colours, sure, drift[t])
+        work = partial(_drifted, colours, sure)
+        pairs = [(one, drift[t]) for t, one in eyes.items()]
+        drift = dict(zip(eyes, together(work, pairs, "steadying eyes"), strict=True))
         middle = np.median([drift[t] for t in chosen], 0)
         drift = {t: d - middle for t, d in drift.items()}
     return drift
@@ -146,7 +149,8 @@ def _bright(one: _Eyes) -> Brightness:
     return Brightness(one.picture, 0.8 * one.millimetre)
 
 
-def _drifted(one: _Eyes, colours: np.ndarray, worth: np.ndarray, begin: np.ndarray) -> np.ndarray:
+def _drifted(colours: np.ndarray, worth: np.ndarray, begun: tuple[_Eyes, np.ndarray]) -> np.ndarray:
+    one, begin = begun
     use = np.flatnonzero((one.facing > 0.3) & (worth > 0.05))
     moves = np.zeros((len(use), 2, 2), np.float32)
     moves[:, [0, 1], [0, 1]] = one.millimetre

@@ -13,15 +13,18 @@ from likeness.core.camera import project
 from likeness.core.capture import Capture
 from likeness.core.expression import Expression
 from likeness.core.geometry import axis_angle_to_matrix, invert_rigid, rigid, transform
-from likeness.core.progress import counted
 from likeness.core.track import Track
 from likeness.trackers.align import Brightness, Pull, align, typical
 from likeness.trackers.head_points import HeadPoints
 from likeness.trackers.normal_equations import placed
 from likeness.trackers.plausible import usual_pull
+from likeness.trackers.together import together
 
 LOOKS = 48
 """Training frames that colours are learned from."""
+
+BLURS = ((1.6, 4), (0.8, 4))
+"""Pixels at 256 by which a picture is blurred, and how many steps are taken then."""
 
 _MOST_TURN, _MOST_SHIFT = 0.035, 0.006  # radians, metres: more is a failure, not a correction
 # out of the picture plane little is seen: depth and turn lean on the landmarks
@@ -43,13 +46,14 @@ def looked(
     capture: Capture, track: Track, head: HeadPoints, frames: list[int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Colours that the points have in some frames [T, N, 3], and which are seen there [T, N]."""
-    values, seen = [], []
-    for index in frames:
+
+    def one(index: int) -> tuple[np.ndarray, np.ndarray]:
         pixels, facing = projected(track, head, index)
-        picture = Brightness(capture[index].rgb8, 0.8 * track.cameras.width / 256)
+        picture = Brightness(capture[index].rgb8, 0.8 * track.cameras.width / 256, pixels)
         value, _, inside = picture.at(pixels)
-        values.append(value)
-        seen.append(inside * (facing > 0.35) * within_matte(track, index, pixels))
+        return value, inside * (facing > 0.35) * within_matte(track, index, pixels)
+
+    values, seen = zip(*together(one, frames, "learning colours"), strict=True)
     return np.stack(values), np.stack(seen)
 
 
@@ -59,20 +63,20 @@ def refined(
     head: HeadPoints,
     train: list[int],
     frames: Iterable[int] | None = None,
+    blurs: tuple[tuple[float, int], ...] = BLURS,
 ) -> tuple[Track, float]:
     """One round: learn the points' colours from training frames, then move the head in every frame,
     or in some. Also the median move on screen, in pixels."""
     colours, worth = typical(*looked(capture, track, head, some(train)))
-    worth, scale = worth * head.worth, track.cameras.width / 256
-    now = track.expressions
+    seeker = _Seeker(
+        capture, track, head, head.motions, colours, worth * head.worth, _pull(head), blurs
+    )
+    now, told, moves = track.expressions, head.told, []
     poses, coefficients = now.world_from_head.clone(), now.coefficients.clone()
     personal = None if now.personal is None else now.personal.clone()
-    told, moves = head.told, []
-    every = range(len(track)) if frames is None else list(frames)
-    for index in counted(every, "aligning the head"):
-        if track.confidence[index] <= 0:
-            continue
-        new = _aligned_head(capture, track, head, index, colours, worth, scale)
+    every = [t for t in (frames or range(len(track))) if track.confidence[t] > 0]
+    found = together(seeker.aligned, every, "aligning the head")
+    for index, new in zip(every, found, strict=True):
         poses[index] = new.pose
         coefficients[index, told] += new.shapes
         if personal is not None:
@@ -111,50 +115,57 @@ def within_matte(track: Track, index: int, pixels: np.ndarray) -> np.ndarray:
     return (alpha[at[:, 1], at[:, 0]] > 200).astype(np.float32)
 
 
-def _aligned_head(
-    capture: Capture,
-    track: Track,
-    head: HeadPoints,
-    index: int,
-    colours: np.ndarray,
-    worth: np.ndarray,
-    scale: float,
-) -> _Aligned:
-    camera, now = take(track.cameras, index), take(track.expressions, index)
-    pose = now.world_from_head
-    camera_from_head = camera.camera_from_world @ pose
-    places = head.places(now)
-    _, facing = projected(track, head, index)
-    use = np.flatnonzero((facing > 0.3) & (worth > 0.05))
-    place = partial(
-        _placed,
-        points=(places[use] @ camera_from_head[:3, :3].T).double().contiguous().numpy(),
-        modes=(head.motions[:, use] @ camera_from_head[:3, :3].T).double().contiguous().numpy(),
-        shift=camera_from_head[:3, 3].double().numpy(),
-        lens=camera.intrinsics.double().numpy(),
-    )
-    pull = _pull(head, now)
-    begin = found = pull.to
-    for blur, rounds in ((1.6, 4), (0.8, 4)):
-        picture = Brightness(capture[index].rgb8, blur * scale)
-        found = align(picture, colours[use], worth[use], found, place, pull, rounds, _ROBUST)
-    if np.abs(found[:3]).max() > _MOST_TURN or np.abs(found[3:6]).max() > _MOST_SHIFT:
-        found = begin
-    move = np.linalg.norm(place(found)[0] - place(begin)[0], axis=-1)
-    turn = axis_angle_to_matrix(torch.from_numpy(found[:3])).float()
-    shift = torch.from_numpy(found[3:6]).float()
-    new = rigid(turn @ camera_from_head[:3, :3], camera_from_head[:3, 3] + shift)
-    weights = torch.from_numpy(found[6:]).float()
-    return _Aligned(
-        invert_rigid(camera.camera_from_world) @ new,
-        weights[: head.personal],
-        weights[head.personal :],
-        float(np.median(move)) if len(move) else 0.0,
-    )
+@dataclass(frozen=True, eq=False)
+class _Seeker:
+    """Finds the head where its points have their colours."""
+
+    capture: Capture
+    track: Track
+    head: HeadPoints
+    motions: Tensor
+    colours: np.ndarray
+    worth: np.ndarray
+    pull: Pull
+    blurs: tuple[tuple[float, int], ...]
+
+    def aligned(self, index: int) -> _Aligned:
+        camera, now = take(self.track.cameras, index), take(self.track.expressions, index)
+        camera_from_head = camera.camera_from_world @ now.world_from_head
+        turn = camera_from_head[:3, :3]
+        _, facing = projected(self.track, self.head, index)
+        use = np.flatnonzero((facing > 0.3) & (self.worth > 0.05))
+        place = partial(
+            _placed,
+            points=(self.head.places(now)[use] @ turn.T).double().contiguous().numpy(),
+            modes=(self.motions[:, use] @ turn.T).contiguous().numpy(),
+            shift=camera_from_head[:3, 3].double().numpy(),
+            lens=camera.intrinsics.double().numpy(),
+        )
+        pull = _within(self.pull, self.head, now)
+        begin = found = pull.to
+        first = place(begin, slopes=False)[0]
+        for blur, rounds in self.blurs:
+            blur = blur * self.track.cameras.width / 256
+            picture = Brightness(self.capture[index].rgb8, blur, first)
+            colours, worth = self.colours[use], self.worth[use]
+            found = align(picture, colours, worth, found, place, pull, rounds, _ROBUST)
+        if np.abs(found[:3]).max() > _MOST_TURN or np.abs(found[3:6]).max() > _MOST_SHIFT:
+            found = begin
+        move = np.linalg.norm(place(found, slopes=False)[0] - first, axis=-1)
+        further = axis_angle_to_matrix(torch.from_numpy(found[:3])).float()
+        shift = torch.from_numpy(found[3:6]).float()
+        new = rigid(further @ turn, camera_from_head[:3, 3] + shift)
+        weights = torch.from_numpy(found[6:]).float()
+        return _Aligned(
+            invert_rigid(camera.camera_from_world) @ new,
+            weights[: self.head.personal],
+            weights[self.head.personal :],
+            float(np.median(move)) if len(move) else 0.0,
+        )
 
 
-def _pull(head: HeadPoints, now: Expression) -> Pull:
-    """How changes of pose, modes and shapes are held near none, and weights in their range."""
+def _pull(head: HeadPoints) -> Pull:
+    """How changes of pose, modes and shapes are held near none."""
     shapes = head.told
     strength = np.zeros((6 + head.personal + len(shapes),) * 2)
     held = [*_POSE_STIFF, *[_MODE_STIFF] * head.personal]
@@ -163,12 +174,18 @@ def _pull(head: HeadPoints, now: Expression) -> Pull:
     for k, shape in enumerate(shapes):
         usual[k, k] *= _BLINK_STIFF if head.names[shape].startswith("eyeBlink") else 1.0
     strength[len(held) :, len(held) :] = usual
-    low, high = np.full(len(strength), -np.inf), np.full(len(strength), np.inf)
+    return Pull(strength, np.zeros(len(strength)))
+
+
+def _within(pull: Pull, head: HeadPoints, now: Expression) -> Pull:
+    """The same with weights in their range, whatever they are now."""
+    low, high = np.full(len(pull.to), -np.inf), np.full(len(pull.to), np.inf)
     if head.personal and now.personal is not None:
         own = slice(6, 6 + head.personal)
         low[own], high[own] = _room(now.personal, -_FARTHEST, _FARTHEST)
-    low[len(held) :], high[len(held) :] = _room(now.coefficients[shapes], 0.0, 1.0)
-    return Pull(strength, np.zeros(len(strength)), low, high)
+    shapes = slice(6 + head.personal, None)
+    low[shapes], high[shapes] = _room(now.coefficients[head.told], 0.0, 1.0)
+    return replace(pull, low=low, high=high)
 
 
 def _room(weights: Tensor, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
@@ -183,10 +200,10 @@ def _placed(
     modes: np.ndarray,
     shift: np.ndarray,
     lens: np.ndarray,
+    slopes: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pixels of points turned and shifted in the camera and bent by modes; and derivatives."""
-    turn = axis_angle_to_matrix(torch.from_numpy(change[:3])).numpy()
     pixels = np.empty((len(points), 2))
-    moves = np.empty((len(points), 2, len(change)), np.float32)
-    placed(points, modes, turn, change, shift, lens, pixels, moves)
+    moves = np.empty((len(points), 2, len(change) if slopes else 0), np.float32)
+    placed(points, modes, change, shift, lens, pixels, moves)
     return pixels, moves

@@ -46,10 +46,10 @@ class HeadPoints:
         u = torch.where(u.sum(-1, keepdim=True) > 1, 1 - u, u)
         weights = torch.stack([1 - u.sum(-1), u[:, 0], u[:, 1]], -1)[..., None]
         rest = (corners[face] * weights).sum(-2)
-        shapes = []
-        for one in torch.eye(plain.coefficients.shape[-1]):
-            moved = rig.pose(identity, replace(plain, coefficients=one)).vertices
-            shapes.append((moved[triangles[face]] * weights).sum(-2) - rest)
+        count = plain.coefficients.shape[-1]
+        each = replace(rig.neutral(count), coefficients=torch.eye(count))
+        moved = rig.pose(identity, each).vertices
+        shapes = [(one[triangles[face]] * weights).sum(-2) - rest for one in moved]
         modes = [] if identity.modes is None else list(identity.modes[:, triangles[face]])
         shapes += [(mode * weights).sum(-2) for mode in modes]
         normal = torch.nn.functional.normalize(normals[face], dim=-1)

@@ -1,7 +1,7 @@
 """The landmark tracker: face mesh points, bundle adjustment, mattes, shoulders."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,6 @@ from likeness.core.capture import Capture, last_fifth
 from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
 from likeness.core.geometry import invert_rigid, rigid
-from likeness.core.progress import counted
 from likeness.core.rig import Rig
 from likeness.core.track import Track
 from likeness.core.track_files import MapFolder
@@ -34,6 +33,7 @@ from likeness.trackers.personal import Personal, adapt
 from likeness.trackers.point_model import PointModel, point_model
 from likeness.trackers.solve import Evidence, Solution, solve, start
 from likeness.trackers.steady import steadied, steadied_rotations
+from likeness.trackers.together import together
 from likeness.trackers.torso import shoulder_depth, shoulder_motion, world_from_torso
 from likeness.trackers.torso_mask import torso_mask
 from likeness.trackers.witnesses import (
@@ -231,25 +231,34 @@ class Landmarks:
         """Draw every frame's matte and regions, and cut its eyes out; some mattes are handed
         back."""
         alphas: dict[int, np.ndarray] = {}
-        keep = max(1, len(capture) // 60)
-        labels = labels_of(self.parser)
+        keep, labels = max(1, len(capture) // 60), labels_of(self.parser)
         with matting_of(self.matte) as matting:
-            for frame in counted(capture, "drawing mattes", len(capture)):
-                picture = frame.rgb8
-                own = capture.pictures.alpha(frame.index)
-                alpha = (
-                    (255 * matting.alpha(picture) + 0.5).astype(np.uint8) if own is None else own
-                )
-                points = found.points[frame.index] if found.confidence[frame.index] > 0 else None
+
+            def looked() -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+                for frame in capture:
+                    own = capture.pictures.alpha(frame.index) is not None
+                    yield frame.index, frame.rgb8, None if own else matting.mask(frame.rgb8)
+
+            def drawn(seen: tuple[int, np.ndarray, np.ndarray | None]) -> np.ndarray:
+                index, picture, mask = seen
+                alpha = capture.pictures.alpha(index)
+                if mask is not None:
+                    alpha = (255 * matting.alpha(picture, mask) + 0.5).astype(np.uint8)
+                assert alpha is not None  # else there is a mask
+                points = found.points[index] if found.confidence[index] > 0 else None
                 if points is not None:
-                    patches.look(frame.index, picture, points)
-                regions = capture.pictures.regions(frame.index)
+                    patches.look(index, picture, points)
+                regions = capture.pictures.regions(index)
                 if regions is None:
                     regions = labels(picture, alpha, points)
-                maps.write("alpha", frame.index, alpha)
-                maps.write("regions", frame.index, regions)
-                if frame.index % keep == 0:
-                    alphas[frame.index] = alpha
+                maps.write("alpha", index, alpha)
+                maps.write("regions", index, regions)
+                return alpha
+
+            every = together(drawn, looked(), "drawing mattes", len(capture))
+            for index, alpha in enumerate(every):
+                if index % keep == 0:
+                    alphas[index] = alpha
         return alphas
 
     def _backdrop(

@@ -4,7 +4,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from likeness.core.capture import Capture
 from likeness.core.progress import counted
@@ -12,6 +12,7 @@ from likeness.trackers.camera_motion import steadied
 from likeness.trackers.mesh_points import quietly
 
 _LOOKS = 40  # pictures the backdrop is estimated from
+_WIDE = 6  # pixels: a window's radius from which half the size will do
 
 
 class Matting:
@@ -32,9 +33,14 @@ class Matting:
         with quietly():
             self._segmenter.close()
 
-    def alpha(self, picture: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
+    def mask(self, picture: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "h w"]:
+        """Roughly where the person is."""
         with quietly():
-            mask = self._segmenter.process(np.ascontiguousarray(picture)).segmentation_mask
+            return self._segmenter.process(np.ascontiguousarray(picture)).segmentation_mask
+
+    def alpha(
+        self, picture: UInt8[np.ndarray, "H W 3"], mask: Float[np.ndarray, "h w"]
+    ) -> Float[np.ndarray, "H W"]:
         height, width = picture.shape[:2]
         mask = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
         guide = picture.astype(np.float32) / 255
@@ -45,32 +51,42 @@ class Matting:
 def guided(
     guide: Float[np.ndarray, "H W 3"], mask: Float[np.ndarray, "H W"], radius: int, eps: float
 ) -> Float[np.ndarray, "H W"]:
-    """Guided filter (He et al., 2010) with a colour guide: the mask takes the picture's edges."""
+    """Guided filter (He et al., 2010) with a colour guide: the mask takes the picture's edges. With
+    a wide window what is linear within it is found at half the size (He and Sun, 2015)."""
+    height, width = mask.shape
+    if radius < _WIDE:
+        slope, offset = _linear(guide, mask, radius, eps)
+    else:
+        half = (width // 2, height // 2)
+        small = [cv2.resize(x, half, interpolation=cv2.INTER_AREA) for x in (guide, mask)]
+        parts = _linear(*small, radius // 2, eps)  # type: ignore[arg-type]
+        slope, offset = (cv2.resize(x, (width, height)) for x in parts)
+    return np.clip(np.einsum("hwc,hwc->hw", slope, guide) + offset, 0, 1)
+
+
+def _linear(
+    guide: Float[np.ndarray, "H W 3"], mask: Float[np.ndarray, "H W"], radius: int, eps: float
+) -> tuple[Float[np.ndarray, "H W 3"], Float[np.ndarray, "H W"]]:
+    """What the mask is of the guide, linearly, within windows: slopes and an offset."""
     size = (2 * radius + 1, 2 * radius + 1)
 
     def mean(x: np.ndarray) -> np.ndarray:
         return cv2.blur(x, size, borderType=cv2.BORDER_REFLECT)
 
-    mean_g, mean_p = mean(guide), mean(mask)
-    cov_gp = mean(guide * mask[..., None]) - mean_g * mean_p[..., None]
-    pairs = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
-    var = {
-        (i, j): mean(guide[..., i] * guide[..., j]) - mean_g[..., i] * mean_g[..., j]
-        for i, j in pairs
-    }
-    a, b, c = var[0, 0] + eps, var[0, 1], var[0, 2]
-    d, e, f = var[1, 1] + eps, var[1, 2], var[2, 2] + eps
+    r, g, b = cv2.split(guide)
+    mr, mg, mb, mp = mean(r), mean(g), mean(b), mean(mask)
+    x, y, z = mean(r * mask) - mr * mp, mean(g * mask) - mg * mp, mean(b * mask) - mb * mp
+    rr, rg, rb = mean(r * r) - mr * mr + eps, mean(r * g) - mr * mg, mean(r * b) - mr * mb
+    gg, gb, bb = mean(g * g) - mg * mg + eps, mean(g * b) - mg * mb, mean(b * b) - mb * mb + eps
     # the inverse of the symmetric 3x3 matrix, written out
-    i00, i01, i02 = d * f - e * e, c * e - b * f, b * e - c * d
-    i11, i12, i22 = a * f - c * c, b * c - a * e, a * d - b * b
-    det = np.maximum(a * i00 + b * i01 + c * i02, 1e-18)
-    x, y, z = cov_gp[..., 0], cov_gp[..., 1], cov_gp[..., 2]
-    slope = np.stack(
-        [i00 * x + i01 * y + i02 * z, i01 * x + i11 * y + i12 * z, i02 * x + i12 * y + i22 * z], -1
-    )
-    slope /= det[..., None]
-    offset = mean_p - (slope * mean_g).sum(-1)
-    return np.clip((mean(slope) * guide).sum(-1) + mean(offset), 0, 1)
+    i00, i01, i02 = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
+    i11, i12, i22 = rr * bb - rb * rb, rg * rb - rr * gb, rr * gg - rg * rg
+    over = 1 / np.maximum(rr * i00 + rg * i01 + rb * i02, 1e-18)
+    p = (i00 * x + i01 * y + i02 * z) * over
+    q = (i01 * x + i11 * y + i12 * z) * over
+    s = (i02 * x + i12 * y + i22 * z) * over
+    offset = mp - p * mr - q * mg - s * mb
+    return np.stack([mean(p), mean(q), mean(s)], -1), mean(offset)
 
 
 def sharpened(alpha: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
@@ -96,14 +112,27 @@ def estimate_backdrop(
         near = cv2.dilate(alpha, np.ones((reach, reach), np.uint8))
         masks.append(near < 13)
     seen = np.stack(masks)
-    stack = np.ma.masked_array(
-        np.stack(pictures), np.broadcast_to(~seen[..., None], (*seen.shape, 3))
-    )
-    backdrop = np.ma.median(stack, axis=0).filled(0).astype(np.uint8)
+    backdrop = _median(np.stack(pictures), seen)
     known = seen.sum(0) >= min(2, len(seen))
     if not known.any():
         return np.full_like(backdrop, 128), known.astype(np.float32)
     return continued(backdrop, known), known.astype(np.float32)
+
+
+def _median(
+    pictures: UInt8[np.ndarray, "T H W 3"], seen: Bool[np.ndarray, "T H W"]
+) -> UInt8[np.ndarray, "H W 3"]:
+    """Of the pictures in which a pixel is seen; 0 where it never is."""
+    count = seen.sum(0)
+    last = np.where(seen[..., None], pictures, np.uint8(255))  # what is not seen is sorted away
+    row = np.sort(np.moveaxis(last, 0, -1), axis=-1)
+    ends = ((np.maximum(count, 1) - 1) // 2, count // 2)
+    low, high = (
+        np.take_along_axis(row, np.minimum(end, len(seen) - 1)[..., None, None], -1)[..., 0]
+        for end in ends
+    )
+    middle = (low.astype(np.uint16) + high) // 2
+    return np.where(count[..., None] > 0, middle, 0).astype(np.uint8)
 
 
 def continued(picture: UInt8[np.ndarray, "H W 3"], known: np.ndarray) -> UInt8[np.ndarray, "H W 3"]:

@@ -39,7 +39,15 @@ class Matte(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
-    def alpha(self, picture: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]: ...
+    def mask(self, picture: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "h w"]:
+        """A first look, at each picture in turn."""
+        ...
+
+    def alpha(
+        self, picture: UInt8[np.ndarray, "H W 3"], mask: Float[np.ndarray, "h w"]
+    ) -> Float[np.ndarray, "H W"]:
+        """The matte, drawn out of that look; in any order."""
+        ...
 
 
 def matting_of(weights: Path | None) -> Matte:
@@ -66,7 +74,7 @@ class VideoMatting:
     def __exit__(self, *_: object) -> None:
         self._memory = []
 
-    def alpha(self, picture: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "H W"]:
+    def mask(self, picture: UInt8[np.ndarray, "H W 3"]) -> Float[np.ndarray, "h w"]:
         height, width = picture.shape[:2]
         source = picture.astype(np.float32).transpose(2, 0, 1)[None] / 255
         ratio = min(1.0, _SMALL / max(height, width))
@@ -79,6 +87,11 @@ class VideoMatting:
             )
         self._memory = out[2:]
         return np.clip(out[1][0, 0], 0, 1)
+
+    def alpha(
+        self, picture: UInt8[np.ndarray, "H W 3"], mask: Float[np.ndarray, "h w"]
+    ) -> Float[np.ndarray, "H W"]:
+        return mask
 
 
 class FaceParser:

@@ -19,12 +19,12 @@ from torch import Tensor
 from likeness.core.batching import take
 from likeness.core.camera import far_away
 from likeness.core.capture import Capture
-from likeness.core.progress import counted
 from likeness.core.track import Track
 from likeness.trackers.align import Brightness, align, typical
 from likeness.trackers.camera_motion import looked_up
+from likeness.trackers.together import together
 from likeness.trackers.torso import carried_along, screen_motion
-from likeness.trackers.torso_mask import enough, torso_at
+from likeness.trackers.torso_mask import enough, front_at, torso_at
 
 _log = logging.getLogger(__name__)
 _POINTS = 3000
@@ -36,6 +36,7 @@ _STIFF = 0.1  # how unwilling a field is to bend
 _HOLD = 0.005  # pull of a frame's weights to what training frames do on average
 _LEAST_MOVE = 0.02  # pixels at 256 that a mode must move the clothes by to count
 _FARTHEST = 8.0  # standard deviations: modes are smooth, and later frames may go on a long way
+_ROW = 16  # frames measured one after another
 _GRID = 24  # places along a side of the picture at which modes are handed on
 
 
@@ -94,26 +95,51 @@ def torso_modes(
     shown = spread(train, _FIELDS)
     for blurs in ((2.4, 1.2), (1.2,)):
         colours, worth = colours_of(capture, track, loose, looks, bends)
-        for index in counted(shown, "learning how clothes bend"):
-            found, place = bends[index], loose.place(index)
-            clear = worth * uncovered(capture, track, index, place(found)[0])
-            for blur in blurs:
-                picture = Brightness(capture[index].rgb8, blur * clothes.size / 256)
-                found = align(picture, colours, clear, found, place, np.full(len(free), _STIFF), 4)
-            bends[index] = found
+        fit = _Fit(capture, track, loose, colours, worth, np.full(len(free), _STIFF), blurs, 4)
+        begun = [(index, bends[index]) for index in shown]
+        bends[shown] = list(together(fit.bent, begun, "learning how clothes bend"))
     middle, modes = principal(clothes, bends[shown], count)
     if modes.shape[1] == 0:
         return None
-    weights, bending = np.zeros((len(track), modes.shape[1])), clothes.along(modes, middle)
-    stiff = np.full(modes.shape[1], _HOLD)
-    for index in counted(range(len(track)), "measuring how clothes bend"):
-        found, place = weights[max(index - 1, 0)] * 0.5, bending.place(index)
-        clear = worth * uncovered(capture, track, index, place(found)[0])
-        for blur in (1.6, 0.8):
-            picture = Brightness(capture[index].rgb8, blur * clothes.size / 256)
-            found = align(picture, colours, clear, found, place, stiff, 5)
-        weights[index] = np.clip(found, -_FARTHEST, _FARTHEST)
+    bending, stiff = clothes.along(modes, middle), np.full(modes.shape[1], _HOLD)
+    fit = _Fit(capture, track, bending, colours, worth, stiff, (1.6, 0.8), 5)
+
+    def measured(first: int) -> list[np.ndarray]:
+        """A few frames, each begun on the way to where the one before it ended."""
+        weights = [np.zeros(modes.shape[1])]
+        for index in range(first, min(first + _ROW, len(track))):
+            found = fit.bent((index, 0.5 * weights[-1]))
+            weights.append(np.clip(found, -_FARTHEST, _FARTHEST))
+        return weights[1:]
+
+    rows = together(measured, range(0, len(track), _ROW), "measuring how clothes bend")
+    weights = np.stack([one for row in rows for one in row])
     return torch.from_numpy(weights).float(), fields_of(clothes, modes, track.cameras.height)
+
+
+@dataclass(frozen=True, eq=False)
+class _Fit:
+    """What weights of a bending are found by."""
+
+    capture: Capture
+    track: Track
+    bending: Bending
+    colours: np.ndarray
+    worth: np.ndarray
+    stiff: np.ndarray
+    blurs: tuple[float, ...]
+    rounds: int
+
+    def bent(self, begun: tuple[int, np.ndarray]) -> np.ndarray:
+        """Weights at which the clothes of a frame have their colours, from weights nearby."""
+        (index, found), place = begun, self.bending.place(begun[0])
+        near = place(found)[0]
+        clear = self.worth * uncovered(self.track, index, near)
+        for blur in self.blurs:
+            scale = self.bending.clothes.size / 256
+            picture = Brightness(self.capture[index].rgb8, blur * scale, near)
+            found = align(picture, self.colours, clear, found, place, self.stiff, self.rounds)
+        return found
 
 
 def fields_of(
@@ -193,24 +219,24 @@ def colours_of(
     capture: Capture, track: Track, loose: Bending, looks: list[int], bends: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The points' typical colours over some frames, and how far each can be trusted."""
-    values, seen = [], []
-    for index in looks:
+
+    def one(index: int) -> tuple[np.ndarray, np.ndarray]:
         at, _ = loose.place(index)(bends[index])
         value, _, inside = Brightness(capture[index].rgb8, 0.8 * loose.clothes.size / 256).at(at)
-        values.append(value)
-        seen.append(inside * uncovered(capture, track, index, at))
+        return value, inside * uncovered(track, index, at)
+
+    values, seen = zip(*together(one, looks, "learning the clothes' colours"), strict=True)
     return typical(np.stack(values), np.stack(seen))
 
 
 def uncovered(
-    capture: Capture, track: Track, index: int, pixels: Float[np.ndarray, "N 2"]
+    track: Track, index: int, pixels: Float[np.ndarray, "N 2"]
 ) -> Float[np.ndarray, " N"]:
     """1 for points with nothing before them: a chin or a hand in front says nothing of clothes."""
-    shown = torso_at(capture, track, index)
-    if shown is None:
+    front = front_at(track, index)
+    if front is None:
         return np.ones(len(pixels))
-    front = cv2.dilate(shown[1].astype(np.float32), np.ones((3, 3), np.float32))
-    return 1 - looked_up(front, pixels)
+    return 1.0 - looked_up(cv2.dilate(front.view(np.uint8), np.ones((3, 3), np.uint8)), pixels)
 
 
 def principal(

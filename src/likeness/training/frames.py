@@ -3,6 +3,7 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from threading import Lock
 
 import numpy as np
 import torch
@@ -41,6 +42,7 @@ class Kept:
     def __init__(self, source: Pictures, limit: int) -> None:
         self.source, self.limit = source, limit
         self.held = 0
+        self._lock = Lock()
         self._kept: OrderedDict[tuple[str, int], np.ndarray | None] = OrderedDict()
 
     def rgb(self, index: int) -> UInt8[np.ndarray, "H W 3"]:
@@ -56,19 +58,26 @@ class Kept:
 
     def _fetch(self, kind: str, index: int) -> np.ndarray | None:
         key = (kind, index)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
         load: Callable[[int], np.ndarray | None] = getattr(self.source, kind)
         found = load(index)
         size = 0 if found is None else found.nbytes
         if size <= self.limit:
-            self._kept[key] = found
-            self.held += size
-            while self.held > self.limit:
-                _, gone = self._kept.popitem(last=False)
-                self.held -= 0 if gone is None else gone.nbytes
+            with self._lock:
+                self._keep(key, found, size)
         return found
+
+    def _keep(self, key: tuple[str, int], found: np.ndarray | None, size: int) -> None:
+        if key in self._kept:  # another thread was first
+            return
+        self._kept[key] = found
+        self.held += size
+        while self.held > self.limit:
+            _, gone = self._kept.popitem(last=False)
+            self.held -= 0 if gone is None else gone.nbytes
 
 
 def tracked(track: Track, frames: Iterable[int]) -> list[int]:
