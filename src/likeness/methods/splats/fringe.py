@@ -15,16 +15,27 @@ from likeness.methods.splats.placed import Placed, at_rest, stratified
 from likeness.methods.splats.surface import Surface
 from likeness.methods.splats.visible import gaps
 from likeness.ops.carry import triangle_axes
+from likeness.ops.shading import vertex_normals
 
 HAIR_SPACING = (0.001, 0.006)
 """Metres between splats of the hair."""
 _AWAY, _STEPS = 0.08, 9  # metres before and behind where hair grows, and how many depths are tried
+_LOOSE = 0.015  # metres beyond the layer of hair, above the mouth
+_SIDEWAYS = 0.35  # cosine to the view below which a vertex lies at the outline
+_FEW = 40  # vertices
 _AGREED = 0.1  # of the looks that a depth may be worse than the best
 
 
-def in_fringe(surface: Surface, looks: list[Look], count: int, generator: Generator) -> Placed:
-    """Where mattes show a person above the mouth whom no vertex of the head covers, or hair below
-    it. Each splat rides on the nearest place where hair grows."""
+def in_fringe(
+    surface: Surface,
+    looks: list[Look],
+    heights: Float[Tensor, " V"],
+    count: int,
+    generator: Generator,
+) -> Placed:
+    """Where mattes show a person above the mouth whom no vertex of the head covers, not far beyond
+    the `heights` of hair there, or hair below the mouth. Each splat rides on the nearest place
+    where hair grows."""
     grows = torch.isin(surface.regions, torch.tensor([REGION["scalp"], REGION["ears"]]))
     own = grows[surface.triangles].all(-1).nonzero()[:, 0]
     if not len(own):
@@ -35,11 +46,16 @@ def in_fringe(surface: Surface, looks: list[Look], count: int, generator: Genera
     for look in looks:
         pixels = uncovered(look, lips, share, generator, above=True)
         if len(pixels):
-            places.append(_deep(pixels, look, looks, surface.triangles[own, 0]))
+            at = _deep(pixels, look, looks, surface.triangles[own, 0], surface.triangles)
+            places.append(at)
     place = torch.cat([*places, torch.zeros(0, 3)])[:count]
-    number = len(place)
     rests = surface.template[surface.triangles[own, 0]]
-    nearest = torch.from_numpy(KDTree(rests.numpy()).query(place.numpy())[1]).long()
+    gap, found = KDTree(rests.numpy()).query(place.numpy())
+    nearest = torch.from_numpy(found).long()
+    near = torch.from_numpy(gap) < heights[surface.triangles[own[nearest], 0]] + _LOOSE
+    hangs = place[:, 1] < surface.template[lips, 1].amin() if bool(lips.any()) else near
+    place, nearest = place[near | hangs], nearest[near | hangs]
+    number = len(place)
     corners = surface.triangles[own[nearest]]
     axes = triangle_axes(surface.template[corners])
     away = place - surface.template[corners[:, 0]]
@@ -56,32 +72,57 @@ def in_fringe(surface: Surface, looks: list[Look], count: int, generator: Genera
 
 
 def _deep(
-    pixels: Float[Tensor, "N 2"], look: Look, looks: list[Look], first: Tensor
+    pixels: Float[Tensor, "N 2"],
+    look: Look,
+    looks: list[Look],
+    first: Tensor,
+    triangles: Tensor,
 ) -> Float[Tensor, "N 3"]:
-    """Where in the head's frame pixels of one look are: at the depth of the vertex beside them, or
-    near it where more of the looks have a person. Heads are nearly the same on both sides, so each
-    look counts from its mirrored side too: clips often show one side alone."""
+    """Where in the head's frame pixels of one look are: near the depth of the outline beside them,
+    where most looks have a person, and of such places at the nearest to where hair grows. Where
+    all depths are alike to them, mirrored looks say which: heads are nearly the same on both sides,
+    and clips often show one side alone."""
     camera_from_head = look.camera.camera_from_world @ look.world_from_head
     around = transform(camera_from_head, look.vertices[first])
     k = look.camera.intrinsics
     at = around @ k.T
-    nearest = KDTree((at[:, :2] / at[:, 2:]).numpy()).query(pixels.numpy())[1]
+    outline = _outline(look, first, triangles)
+    own = outline if len(outline) >= _FEW else torch.arange(len(at))
+    nearest = own[KDTree((at[own, :2] / at[own, 2:]).numpy()).query(pixels.numpy())[1]]
     ray = torch.cat([pixels, torch.ones_like(pixels[:, :1])], -1) @ torch.linalg.inv(k).T
     tried = torch.linspace(-_AWAY, _AWAY, _STEPS)
-    depth = around[torch.from_numpy(nearest), 2, None] + tried
+    depth = around[nearest, 2, None] + tried
     places = transform(
         invert_rigid(camera_from_head), (ray[:, None] * depth[..., None]).reshape(-1, 3)
     )
-    inside = torch.zeros(len(places))
-    for other in looks:
-        for side in (1.0, -1.0):
-            turned = places * places.new_tensor([side, 1.0, 1.0])
-            seen = project(other.camera, transform(other.world_from_head, turned))
-            inside += sampled(other.alpha[..., None], seen)[:, 0] / (2 * len(looks))
-    inside = inside.view(-1, _STEPS)
+    seen, turned = (
+        _inside(places * places.new_tensor([side, 1.0, 1.0]), looks).view(-1, _STEPS)
+        for side in (1.0, -1.0)
+    )
+    told = seen.amax(-1, keepdim=True) - seen.amin(-1, keepdim=True) > _AGREED
+    inside = torch.where(told, seen, seen + turned)
     fine = inside >= inside.amax(-1, keepdim=True) - _AGREED
-    best = torch.where(fine, tried.abs(), torch.inf).argmin(-1)
+    grown, _ = KDTree(look.vertices[first].numpy()).query(places.numpy())
+    away = torch.from_numpy(grown).view(-1, _STEPS)
+    best = torch.where(fine, away, torch.inf).argmin(-1)
     return places.view(-1, _STEPS, 3)[torch.arange(len(pixels)), best]
+
+
+def _inside(places: Float[Tensor, "N 3"], looks: list[Look]) -> Float[Tensor, " N"]:
+    """The share of looks that have a person at places of the head's frame."""
+    inside = torch.zeros(len(places))
+    for look in looks:
+        seen = project(look.camera, transform(look.world_from_head, places))
+        inside += sampled(look.alpha[..., None], seen)[:, 0] / len(looks)
+    return inside
+
+
+def _outline(look: Look, first: Tensor, triangles: Tensor) -> Tensor:
+    """Which of these vertices the camera sees from a side: there the head curves out of sight."""
+    normals = vertex_normals(look.vertices, triangles)[first]
+    eye = invert_rigid(look.camera.camera_from_world @ look.world_from_head)[:3, 3]
+    view = torch.nn.functional.normalize(eye - look.vertices[first], dim=-1)
+    return torch.nonzero((view * normals).sum(-1).abs() < _SIDEWAYS)[:, 0]
 
 
 def uncovered(

@@ -17,7 +17,7 @@ LARGER = 0.3
 """Logarithm of how much larger held splats begin: nothing will close gaps between them."""
 _TURNED = (0.15, 0.55)  # cosines of the best look: held below the first, free above the second
 _OUTER = ("skin", "hair", "ears", "neck", "scalp")
-_PALER, _OTHER = 0.03, 0.2  # how far a held colour may go, and a free one more
+_PALER, _OTHER = 0.03, 0.1  # how far a held colour may go, and a free one more
 _SMALLER, _FREELY = 0.2, 2.0  # logarithm of size a held splat may lose, and a free one more
 _HAIR = 0.3  # more, for hair
 _FAINTER = 4.0  # logit of opacity that free skin may lose

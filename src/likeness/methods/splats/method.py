@@ -35,7 +35,7 @@ from likeness.training.frames import clean_backdrop, trainable_frames
 
 _FILL = 0.6  # of the distance to its neighbours, a splat's deviation at the start
 _SURE = 0.002  # how nearly, at the start, faces go with the head and clothes do not
-_FLATTER = 1.3  # logarithm of how flat hair is that no look faces: from there it has an outline
+_FLATTER = 1.3  # logarithm of how flat hair and neck are that no look faces: they have an outline
 _CLOSE = 0.3  # logarithm of how much larger splats are while sides are remembered: no holes
 _SIDE_EVERY = 4  # steps between looks from a side
 _HOLD_EVERY = 10  # steps between looks at splats that stray
@@ -132,9 +132,11 @@ class RiggedSplats:
             avatar.opacity.fill_(OPAQUE)
             avatar.held.copy_(how_held(start.facing, start.region))
             avatar.log_scale.add_(LARGER * avatar.held[:, None])
-            hair = start.region == REGION["hair"]
-            avatar.log_scale[:, 2] -= _FLATTER * avatar.held * hair
-            avatar.log_scale[is_lining(start.offset, start.region), 2] = math.log(FLAT)
+            flat = torch.tensor([REGION["hair"], REGION["neck"]])
+            avatar.log_scale[:, 2] -= _FLATTER * avatar.held * torch.isin(start.region, flat)
+            under = is_lining(start.offset, start.region)
+            avatar.log_scale[under, 2] = math.log(FLAT)
+            avatar.held[under] = 1.0
             avatar.start_size.copy_(avatar.log_scale)
             avatar.start_colour.copy_(start.colour)
             avatar.follow.copy_(torch.logit(start.follow, _SURE))

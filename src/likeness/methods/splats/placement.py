@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
 from torch import Generator, Tensor
 
 from likeness.core.camera import Camera, project
 from likeness.core.geometry import invert_rigid, transform
 from likeness.core.regions import REGION
+from likeness.methods.splats.carved import drawn_in
 from likeness.methods.splats.code import RestPose
 from likeness.methods.splats.colours import coloured
 from likeness.methods.splats.fringe import HAIR_SPACING, in_fringe, uncovered
@@ -67,14 +69,22 @@ def place(
     far as the looks show them. `camera` is that of the frame at rest."""
     hair, shoulders = budget // 5, budget // 4
     rest_torso = rest.head_from_torso
-    under = lining(surface, looks, budget, generator)
+    under = drawn_in(lining(surface, looks, budget, generator), looks, surface, rest_torso)
     rig = budget - hair - shoulders - len(under.corners)
+    heights = hair_heights(surface, looks)
     parts = [
-        undressed(on_surface(surface, round(_SPARE * rig), generator), looks, surface, rest_torso),
+        drawn_in(
+            undressed(
+                on_surface(surface, round(_SPARE * rig), generator), looks, surface, rest_torso
+            ),
+            looks,
+            surface,
+            rest_torso,
+        ),
         joined(
             [
-                in_hair(surface, looks, round(_SPARE * hair), generator),
-                in_fringe(surface, looks, hair // 2, generator),
+                in_hair(surface, looks, heights, round(_SPARE * hair), generator),
+                in_fringe(surface, looks, heights, hair // 2, generator),
             ]
         ),
         on_shoulders(surface, looks, rest_torso, shoulders, generator),
@@ -138,7 +148,13 @@ def undressed(placed: Placed, looks: list[Look], surface: Surface, rest_torso: T
     return chosen(placed, torch.nonzero(~(neck & (votes > 0.5)))[:, 0])
 
 
-def in_hair(surface: Surface, looks: list[Look], count: int, generator: Generator) -> Placed:
+def in_hair(
+    surface: Surface,
+    looks: list[Look],
+    heights: Float[Tensor, " V"],
+    count: int,
+    generator: Generator,
+) -> Placed:
     """In the layer of hair over scalp and ears, kept where most looks' mattes have the person."""
     region = surface.regions[surface.triangles].mode(-1).values
     grows = (region == REGION["scalp"]) | (region == REGION["ears"])
@@ -147,7 +163,7 @@ def in_hair(surface: Surface, looks: list[Look], count: int, generator: Generato
     face = stratified(mass, tries, generator)
     hair = torch.full((tries,), REGION["hair"])
     start = riding(surface, face, hair, torch.zeros(tries), generator)
-    stands = hair_heights(surface, looks)[start.corners]
+    stands = heights[start.corners]
     stands = (stands * start.weights).sum(-1)
     height = stands * (_HAIR_DEEP + (1 - _HAIR_DEEP) * torch.rand(tries, generator=generator))
     height = height + _FRINGE * torch.rand(tries, generator=generator)
