@@ -15,6 +15,7 @@ from likeness.core.regions import REGION
 from likeness.methods.splats.colours import coloured, of_skin
 from likeness.methods.splats.fringe import in_fringe
 from likeness.methods.splats.growth import recycle
+from likeness.methods.splats.hair import hair_heights
 from likeness.methods.splats.held import how_held, keep
 from likeness.methods.splats.lining import is_lining, lining
 from likeness.methods.splats.looks import look_at_frames, sampled
@@ -23,6 +24,7 @@ from likeness.methods.splats.placed import at_rest, joined, seen_at, visibility
 from likeness.methods.splats.placement import bust, in_hair, on_shoulders, on_surface
 from likeness.methods.splats.surface import bake
 from likeness.rigs import RIGS
+from likeness.training.frames import trainable_frames
 
 
 @pytest.fixture(scope="module")
@@ -114,15 +116,16 @@ def test_a_lamp_is_no_skin():
 
 
 def test_no_hair_behind_a_bare_ear_and_none_where_there_is_no_hair(surface, looks):
-    where_hair = in_hair(surface, looks, 2000, dice())
+    heights = hair_heights(surface, looks)
+    where_hair = in_hair(surface, looks, heights, 2000, dice())
     bald = [replace(look, hair=(look.hair > 2).float()) for look in looks]
     bald[0].hair[0, 0] = 1  # known, and far from the head
-    only_there = in_hair(surface, bald, 2000, dice())
+    only_there = in_hair(surface, bald, hair_heights(surface, bald), 2000, dice())
     ears = surface.regions == REGION["ears"]
     assert not bool(ears[only_there.corners[:1000]].all(-1).any())
     assert len(where_hair.corners) == 2000
     empty = [replace(look, alpha=torch.zeros_like(look.alpha)) for look in looks]
-    assert len(in_fringe(surface, empty, 100, dice()).corners) == 0
+    assert len(in_fringe(surface, empty, heights, 100, dice()).corners) == 0
 
 
 def test_hair_beside_a_neck_hangs_from_the_head_and_is_no_clothes(surface, looks):
@@ -143,12 +146,39 @@ def test_hair_beside_a_neck_hangs_from_the_head_and_is_no_clothes(surface, looks
         pixels, _ = seen_at(placed, hairy[0], surface, torch.eye(4))
         return float((sampled(hairy[0].hair[..., None], pixels)[:, 0] > 0.5).float().mean())
 
-    hanging = in_fringe(surface, hairy, 200, dice())
+    hanging = in_fringe(surface, hairy, hair_heights(surface, hairy), 200, dice())
     assert share(hanging) > 0.4
     assert bool((hanging.region == REGION["hair"]).all())
     clothes = (on_shoulders(surface, which, torch.eye(4), 2000, dice()) for which in (bald, hairy))
     without, with_hair = (share(placed) for placed in clothes)
     assert with_hair < 0.2 * without
+
+
+def test_loose_hair_above_the_mouth_stays_near_the_head(surface, looks):
+    """Mattes that reach far beyond the head say that somebody is there, not where."""
+    wide = [replace(look, alpha=torch.ones_like(look.alpha)) for look in looks]
+    wide = [replace(look, hair=torch.ones_like(look.hair)) for look in wide]
+    heights = torch.full((len(surface.template),), 0.01)
+    loose = in_fringe(surface, wide, heights, 1000, dice())
+    at = at_rest(loose, surface)
+    grows = torch.isin(surface.regions, torch.tensor([REGION["scalp"], REGION["ears"]]))
+    lips = surface.template[surface.regions == REGION["lips"], 1].amin()
+    gap = torch.cdist(at, surface.template[grows]).amin(-1)
+    assert len(at) > 20
+    assert float(gap[at[:, 1] > lips].max()) < 0.026
+    assert float(gap.max()) > 0.05  # below it hair may hang
+
+
+def test_a_lining_is_held_whatever_frames_see(start):
+    mine = is_lining(start.anchor, start.region)
+    assert bool((start.held[mine] == 1).all())
+
+
+def test_a_short_clip_teaches_few_numbers(pair, start):
+    capture, truth = pair
+    directions = start.code.directions.shape[1] - start.bends
+    frames = len(trainable_frames(capture, truth))
+    assert directions == max(3, frames // 25)
 
 
 def test_a_chest_stands_out_and_shoulders_fall_back():
@@ -199,7 +229,8 @@ def test_a_start_takes_hair_from_hair_and_skin_from_skin(surface, looks):
     painted = [
         replace(look, rgb=torch.where(look.hair[..., None] > 0.5, red, green)) for look in looks
     ]
-    placed = joined([on_surface(surface, 3000, dice()), in_hair(surface, looks, 1000, dice())])
+    hair = in_hair(surface, looks, hair_heights(surface, looks), 1000, dice())
+    placed = joined([on_surface(surface, 3000, dice()), hair])
     found = coloured(placed, painted, surface, torch.eye(4))
     hair = found.region == REGION["hair"]
     skin = found.region == REGION["skin"]

@@ -37,6 +37,7 @@ _FILL = 0.6  # of the distance to its neighbours, a splat's deviation at the sta
 _SURE = 0.002  # how nearly, at the start, faces go with the head and clothes do not
 _FLATTER = 1.3  # logarithm of how flat hair and neck are that no look faces: they have an outline
 _CLOSE = 0.3  # logarithm of how much larger splats are while sides are remembered: no holes
+_FEWEST, _TAUGHT_BY = 3, 25  # numbers of a code, and frames that each of more needs
 _SIDE_EVERY = 4  # steps between looks from a side
 _HOLD_EVERY = 10  # steps between looks at splats that stray
 _FAINT_PULL = {  # gradients so small move a splat, of 30,000, at half the rate only
@@ -73,7 +74,8 @@ class RiggedSplats:
     steps: int = 12_000
     """Optimiser steps, one frame each."""
     code: int = 8
-    """Numbers that appearance may depend on, from expression, head turn and torso."""
+    """Numbers that appearance may depend on, from expression, head turn and torso; fewer for
+    a short clip: a number that few frames taught misleads on all others."""
     atlas: int = 64
     """Cells along a side of the code-driven atlas."""
     harmonics: int = 1
@@ -112,7 +114,8 @@ class RiggedSplats:
         torso = track.expressions.torso
         bends = 0 if torso is None else torso.shape[-1]
         seen = features(track.expressions, rest, surface.personal, bends)
-        code = learn_code(seen[frames], self.code, bends)
+        numbers = min(self.code, max(_FEWEST, len(frames) // _TAUGHT_BY))
+        code = learn_code(seen[frames], numbers, bends)
         looks = look_at_frames(capture, track, surface, frames)
         camera = take(track.cameras, frames[rest.frame])
         start = place(surface, looks, rest, camera, self.splats, generator)
@@ -144,7 +147,7 @@ class RiggedSplats:
                 depth = clothes_depth(start, surface, camera, rest)
                 bent = bends_in_head(track.bends, camera, rest, self.atlas, depth)
                 half = avatar.motion_atlas.shape[1] // 2
-                avatar.motion_atlas[self.code :, half:] = bent.flatten(1) / BEND
+                avatar.motion_atlas[numbers:, half:] = bent.flatten(1) / BEND
             avatar.log_scale.add_(_CLOSE)
             avatar.remember_sides(camera, take(chosen, rest.frame))
             avatar.log_scale.sub_(_CLOSE)

@@ -9,7 +9,6 @@ from torch import Generator, Tensor
 from likeness.core.camera import Camera, project
 from likeness.core.geometry import invert_rigid, transform
 from likeness.core.regions import REGION
-from likeness.methods.splats.carved import drawn_in
 from likeness.methods.splats.code import RestPose
 from likeness.methods.splats.colours import coloured
 from likeness.methods.splats.fringe import HAIR_SPACING, in_fringe, uncovered
@@ -69,18 +68,11 @@ def place(
     far as the looks show them. `camera` is that of the frame at rest."""
     hair, shoulders = budget // 5, budget // 4
     rest_torso = rest.head_from_torso
-    under = drawn_in(lining(surface, looks, budget, generator), looks, surface, rest_torso)
+    under = lining(surface, looks, budget, generator)
     rig = budget - hair - shoulders - len(under.corners)
     heights = hair_heights(surface, looks)
     parts = [
-        drawn_in(
-            undressed(
-                on_surface(surface, round(_SPARE * rig), generator), looks, surface, rest_torso
-            ),
-            looks,
-            surface,
-            rest_torso,
-        ),
+        undressed(on_surface(surface, round(_SPARE * rig), generator), looks, surface, rest_torso),
         joined(
             [
                 in_hair(surface, looks, heights, round(_SPARE * hair), generator),
