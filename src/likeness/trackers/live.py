@@ -203,9 +203,9 @@ class LiveTracker:
         for index, eyes in zip(chosen, kept, strict=True):
             fits.append(self._fitted(eyes, float(index)))
             lids.append(self._eyes.open)
-        self._gaze.learn()
-        again = [self._looking(*row) for row in zip(fits, kept, lids, strict=True)]
-        self.calm = _together([self._expression(at) for at in again])
+        if self._gaze.learn():
+            fits = [self._looking(*row) for row in zip(fits, kept, lids, strict=True)]
+        self.calm = _together([self._expression(at) for at in fits])
         self._seen = []
 
     def _know(self, model: PointModel, directions: np.ndarray) -> None:

@@ -102,13 +102,17 @@ class LiveGaze:
         gaze = self._held.gaze - straight(np.stack(self._looked))
         return {name: float(value) for name, value in gaze_curves(self._rig, gaze).items()}
 
-    def learn(self) -> None:
-        """Take the rings from the frames seen so far, unless they show too little."""
-        frames, self._fresh = self._fresh, []
-        if self._rings is not None or len(frames) < _LEAST:
-            return
+    def learn(self) -> bool:
+        """Take the rings from the frames seen so far, unless they show too little; whether eyes
+        are known then."""
+        frames = self._fresh
+        if self._rings is None and len(frames) >= _LEAST:
+            self._take(frames)
+        return self._rings is not None
+
+    def _take(self, frames: list[EyePixels]) -> None:
         rings, gaze = rings_of(frames)
-        self._rings = rings
+        self._rings, self._fresh = rings, []
         for pixels, looked in zip(frames, gaze, strict=True):
             self._memory.append(_Memory(pixels, looked, rings.past(pixels, looked)))
             self._misfits.append(rings.misfit(pixels, looked))
