@@ -1,5 +1,7 @@
 """Gaze of one frame at a time: painted eyeballs whose gaze is known, and a synthetic person."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -34,7 +36,9 @@ class Painted:
         angles = np.pi - 2 * np.pi * np.arange(16) / 16  # from the corner at the picture's left
         self.rim = np.stack([np.cos(angles), -0.42 * np.sin(angles)], -1) * 0.0105
 
-    def eyes(self, gaze: list[float], shut: bool = False, nudge: float = 0.0) -> EyePicture:
+    def eyes(
+        self, gaze: list[float], shut: bool = False, nudge: float = 0.0, light: float = 1.0
+    ) -> EyePicture:
         """Both looking by `gaze` degrees (left, up)."""
         picture = np.full((*SIZE, 3), SKIN, np.float64)
         v, u = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
@@ -55,7 +59,7 @@ class Painted:
             for colour, edge in ((WHITE, 180), (IRIS, 28), (PUPIL, 11)):
                 if not shut:
                     picture[lid & (angle < edge)] = colour
-        picture += self.noise.normal(0, 3, picture.shape)
+        picture = light * picture + self.noise.normal(0, 3, picture.shape)
         return EyePicture.of(np.clip(picture, 0, 255).astype(np.uint8), points)
 
     def see(self, eyes: EyePicture, lids: list[float] = OPEN) -> dict[str, float]:
@@ -117,16 +121,26 @@ def test_eyes_beyond_the_picture_change_nothing(painted, nudge):
 
 def test_eyes_a_few_pixels_wide_are_left_to_the_landmarks(painted):
     eyes = painted.eyes([0, 0])
-    small = EyePicture(eyes.part, eyes.low, eyes.points / 12)
+    small = replace(eyes, points=eyes.points / 12)
     assert painted.see(small) == {}
 
 
-def test_rings_follow_a_change_of_light(painted):
-    for index in range(300):
+@pytest.mark.parametrize("light", [0.4, 1.15])
+def test_light_that_changes_at_once_moves_no_gaze(painted, light):
+    before = painted.degrees(painted.see(painted.eyes([-8, 0])))
+    after = painted.degrees(painted.see(painted.eyes([-8, 0], light=light)))
+    np.testing.assert_allclose(after, before, atol=1.0)
+    jumped = painted.degrees(painted.see(painted.eyes([8, 0], light=light)))
+    assert jumped[0] - before[0] == pytest.approx(16, abs=2.0)
+
+
+def test_rings_follow_eyes_that_darken_in_their_sockets(painted):
+    last = np.zeros(2)
+    for index in range(160):
         eyes = painted.eyes([8 * ((index // 10) % 3 - 1), 0])
-        part = (eyes.part * (1 - 0.5 * index / 300)).astype(np.uint8)
-        last = painted.degrees(painted.see(EyePicture(part, eyes.low, eyes.points)))
-    assert last[0] == pytest.approx(8, abs=2.0)
+        part = (eyes.part * (1 - 0.4 * index / 160)).astype(np.uint8)
+        last = painted.degrees(painted.see(replace(eyes, part=part)))
+    assert last[0] == pytest.approx(-8, abs=2.0)
 
 
 def test_gaze_that_holds_is_calm_and_gaze_that_jumps_is_not_late():

@@ -7,7 +7,7 @@ frame looks at one remembered frame again, so no frame pays for all.
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -24,6 +24,8 @@ _FIRST, _LEAST = 20, 8  # frames with open eyes that their rings are learned fro
 _KEPT, _EVERY = 60, 4  # frames that are remembered: each so manieth, so ten seconds of a camera
 _RENEWED = 25  # frames after which the rings are taken from what is remembered
 _LOOKED = 300  # frames that say what is straight ahead
+_FITTED = 50  # frames that say how well rings fit as a rule
+_FACE, _LIGHT = 468, 0.5  # landmarks that lie on skin, and how bright it is made
 _NARROW = 6.0  # pixels between the corners of an eye: less shows no iris
 _OPEN = 0.5  # of an eye: those closed further are not looked into
 _PLACED = np.radians(1.0)  # usual error of gaze by that of the pose and the lids' landmarks
@@ -32,11 +34,13 @@ _MISFIT = 2.5  # times the usual: what is there is not an eye, but a lid
 
 @dataclass(frozen=True, eq=False)
 class EyePicture:
-    """Both eyes cut out of a frame, and that frame's landmarks in pixels of the whole picture."""
+    """Both eyes cut out of a frame, that frame's landmarks in pixels of the whole picture, and the
+    usual colour of the face, by which light and camera are told from eyes."""
 
     part: UInt8[np.ndarray, "H W 3"]
     low: Float[np.ndarray, " 2"]
     points: Float[np.ndarray, "478 2"]
+    light: Float[np.ndarray, " 3"]
 
     @staticmethod
     def of(picture: UInt8[np.ndarray, "H W 3"], points: Float[np.ndarray, "478 2"]) -> "EyePicture":
@@ -44,7 +48,9 @@ class EyePicture:
         low = np.clip(np.floor(rims.min(0)).astype(int) - 1, 0, [width - 1, height - 1])
         high = np.clip(np.ceil(rims.max(0)).astype(int) + 1, low + 1, [width, height])
         part = picture[low[1] : high[1], low[0] : high[0]].copy()
-        return EyePicture(part, low.astype(np.float64), points)
+        x, y = np.clip(points[:_FACE].astype(int), 0, [width - 1, height - 1]).T
+        light = np.median(picture[y, x], 0) / 255
+        return EyePicture(part, low.astype(np.float64), points, light)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +72,7 @@ class LiveGaze:
         self._fresh: list[EyePixels] = []
         self._memory = deque[_Memory](maxlen=_KEPT)
         self._looked = deque[np.ndarray](maxlen=_LOOKED)
-        self._misfits = deque[float](maxlen=_LOOKED)
+        self._misfits = deque[float](maxlen=_FITTED)
         self._held: Held | None = None
         self._count = 0
 
@@ -159,4 +165,5 @@ class LiveGaze:
             middle = at.rotation @ ball.at(weights[None])[0] + at.translation
             rim = eyes.points[RIMS[eye]] - eyes.low
             parts.append(between_lids(eyes.part, lens, rim, middle, ball.radius, at.rotation, eye))
-        return EyePixels.together(parts)
+        seen = EyePixels.together(parts)
+        return replace(seen, colours=seen.colours * _LIGHT / np.maximum(eyes.light, 0.05))
