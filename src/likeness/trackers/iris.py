@@ -120,6 +120,10 @@ class Rings:
                 gaze, system = near, there
         return gaze, system / _DOUBT**2
 
+    def nudged(self, frame: EyePixels, gaze: Float[np.ndarray, " 2"]) -> Float[np.ndarray, " 2"]:
+        """A gaze found with other rings, as these would have it."""
+        return _solved(_turned(frame, self.apart), self.colours, gaze)[0]
+
     def past(self, frame: EyePixels, gaze: Float[np.ndarray, " 2"]) -> Float[np.ndarray, "2 2"]:
         """By how much each eye alone looks past a gaze in a frame; NaN where it is not seen."""
         frame, past = _turned(frame, self.apart), np.full((2, 2), np.nan)

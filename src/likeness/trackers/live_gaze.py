@@ -139,7 +139,7 @@ class LiveGaze:
         else:
             again = self._count % len(self._memory)
             old = self._memory[again].pixels
-            looked, _ = rings.look(old, self._memory[again].gaze)
+            looked = rings.nudged(old, self._memory[again].gaze)
             self._memory[again] = _Memory(old, looked, rings.past(old, looked))
         if self._count % _RENEWED == 0:
             kept = list(self._memory)
