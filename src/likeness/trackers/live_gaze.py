@@ -21,7 +21,7 @@ from likeness.trackers.live_fit import Fitted
 from likeness.trackers.saccades import Held, straight
 
 _FIRST, _LEAST = 20, 8  # frames with open eyes that their rings are learned from
-_KEPT, _EVERY = 60, 4  # frames that are remembered: each so manieth, so ten seconds of a camera
+_KEPT, _EVERY = 60, 4  # frames that are remembered: one in so many: ten seconds of a camera
 _RENEWED = 25  # frames after which the rings are taken from what is remembered
 _LOOKED = 300  # frames that say what is straight ahead
 _FITTED = 50  # frames that say how well rings fit as a rule
@@ -136,11 +136,10 @@ class LiveGaze:
         self._count += 1
         if self._count % _EVERY == 0:
             self._memory.append(_Memory(pixels, gaze, rings.past(pixels, gaze)))
-        else:
-            again = self._count % len(self._memory)
-            old = self._memory[again].pixels
-            looked = rings.nudged(old, self._memory[again].gaze)
-            self._memory[again] = _Memory(old, looked, rings.past(old, looked))
+        again = self._count % len(self._memory)
+        old = self._memory[again].pixels
+        looked = rings.nudged(old, self._memory[again].gaze)
+        self._memory[again] = _Memory(old, looked, rings.past(old, looked))
         if self._count % _RENEWED == 0:
             kept = list(self._memory)
             self._rings = rings.learned_anew(
