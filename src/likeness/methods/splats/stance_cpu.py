@@ -218,6 +218,14 @@ def _stand_back(
         d_correction[k] = total[k]
 
 
+@njit(cache=True, error_model="numpy")
+def _vertices(template, frame, shapes, runs, weights, moved, skin, motions, before, out):
+    count = template.shape[0]
+    displace(template.reshape(-1), shapes, runs, weights, before.reshape(-1))
+    out[:count], out[count:] = before, frame
+    turn(moved, skin, motions, out)
+
+
 def _plain(x: Tensor) -> np.ndarray:
     return x.detach().contiguous().numpy()
 
@@ -237,13 +245,13 @@ def fits(avatar: "SplatAvatar", expression: Expression) -> bool:
 def vertices_of(surface: Surface, weights: np.ndarray, motions: np.ndarray) -> tuple[Tensor, ...]:
     """Vertices in the frame of the head with those of that frame, and the same before joints
     turned them."""
-    template = surface.template
-    vertices = torch.empty(len(template) + 3, 3)
-    vertices[-3:] = surface.frame
-    flat = (_plain(template).reshape(-1), _plain(surface.shapes).reshape(-1))
-    displace(*flat, _plain(surface.alive), weights, vertices.view(-1).numpy())
-    before = vertices.clone()
-    turn(_plain(surface.moved), _plain(surface.moved_skin), motions, vertices.numpy())
+    count = len(surface.template)
+    vertices, before = torch.empty(count + 3, 3), torch.empty(count, 3)
+    _vertices(
+        _plain(surface.template), _plain(surface.frame), _plain(surface.shapes).reshape(-1),
+        _plain(surface.alive), weights, _plain(surface.moved), _plain(surface.moved_skin), motions,
+        before.numpy(), vertices.numpy(),
+    )  # fmt: skip
     return vertices, before
 
 
