@@ -2,6 +2,8 @@
 
     python benchmarks/live.py [--frames 120] [--seed 3] [--avatar me/avatar]
 
+Gaze is told as the mean of its eight curves and, of the left eye, sideways and up.
+
 A synthetic person in a picture of 640x480, frame by frame as from a camera, on as many cores as
 there are. Figures begin after the person was learned (the first 25 frames). With --avatar its
 pictures are drawn as well, as `likeness reenact AVATAR camera` does.
@@ -33,12 +35,18 @@ from likeness.verbs.targets import target_of
 
 LEARN = 25
 SIZE = (640, 480)
+WAYS = ("In", "Out", "Up", "Down")
 CURVES = {
     "jawOpen": ("jawOpen",),
     "blinks": ("eyeBlinkLeft", "eyeBlinkRight"),
     "smile": ("mouthSmileLeft", "mouthSmileRight"),
-    "gaze": ("eyeLookInLeft", "eyeLookOutLeft", "eyeLookUpLeft", "eyeLookDownLeft"),
+    "gaze": tuple(f"eyeLook{way}{e}" for way in WAYS for e in ("Left", "Right")),
 }
+LOOKS = {
+    "sideways": ("eyeLookOutLeft", "eyeLookInLeft"),
+    "up": ("eyeLookUpLeft", "eyeLookDownLeft"),
+}
+LATE = 8  # frames: how late gaze could be
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +93,24 @@ def truth_rows(clip: Clip, moments: list[Moment], live: LiveTracker) -> dict[str
         index = [names.index(n) for n in members]
         found = [np.corrcoef(values[:, i], clip.coefficients[use][:, i])[0, 1] for i in index]
         rows[label] = float(np.nanmean(found))
+    for way, (plus, minus) in LOOKS.items():
+        found, truth = (
+            (c[:, names.index(plus)] - c[:, names.index(minus)]).numpy()
+            for c in (values, clip.coefficients[use])
+        )
+        rows[f"gaze {way}"] = float(np.corrcoef(found, truth)[0, 1])
+        rows[f"gaze {way}, of its size"] = float(np.polyfit(truth, found, 1)[0])
+        rows[f"gaze {way}, frames late"] = late(found, truth)
+        moves = [np.abs(np.diff(curve)).mean() for curve in (found, truth)]
+        rows[f"gaze {way}, movement from frame to frame of the truth's"] = moves[0] / moves[1]
     return rows
+
+
+def late(found: np.ndarray, truth: np.ndarray) -> float:
+    """After how many frames a curve is most like the truth's."""
+    ends = len(truth) - LATE
+    fits = [np.corrcoef(found[k : k + ends], truth[:ends])[0, 1] for k in range(LATE)]
+    return float(np.argmax(fits))
 
 
 def main(frames: int = 120, seed: int = 3, avatar: Path | None = None) -> None:

@@ -26,6 +26,7 @@ _ROBUST = 0.15  # colour difference beyond which a pixel is doubted: a highlight
 _AHEAD = 1.0  # pull of a radian, squared: only decides where nothing is to be seen
 _STEP = np.radians(5.0)  # at most, in one round
 _ROUNDS = 8
+_ALIKE = 0.9  # of the cost of a gaze: less than that elsewhere is clearly better
 _LEARNED = 256  # frames that colours are learned from
 _TRIES = np.radians(
     np.stack(np.meshgrid(np.arange(-40, 41, 4), np.arange(-28, 29, 4), indexing="ij"), -1)
@@ -93,6 +94,79 @@ def line_of_sight(gaze: Float[np.ndarray, "*b 2"]) -> Float[np.ndarray, "*b 3"]:
     return np.concatenate([gaze * np.sinc(turn / np.pi), np.cos(turn)], -1)
 
 
+@dataclass(frozen=True, eq=False)
+class Rings:
+    """A person's eyes: the colour at each angle from the line of sight, and by how much (left, up;
+    radians) each eye of the rig has to be turned for the two to look the same way."""
+
+    colours: Float[np.ndarray, "2 R 3"]
+    apart: Float[np.ndarray, "2 2"]
+
+    @staticmethod
+    def unknown() -> "Rings":
+        return Rings(np.full((2, _RINGS, 3), 0.5, np.float32), np.zeros((2, 2)))
+
+    def look(
+        self, frame: EyePixels, before: Float[np.ndarray, " 2"] | None = None
+    ) -> tuple[Float[np.ndarray, " 2"], Float[np.ndarray, "2 2"]]:
+        """Where both eyes look, and how much the frame says of it (an inverse covariance). Given
+        where they looked `before` they go on from there, unless elsewhere is clearly better: of a
+        narrow eye, gazes up and down can look alike."""
+        frame = _turned(frame, self.apart)
+        gaze, system = _solved(frame, self.colours, _searched(frame, self.colours))
+        if before is not None:
+            near, there = _solved(frame, self.colours, before)
+            if self._cost(frame, near) * _ALIKE < self._cost(frame, gaze):
+                gaze, system = near, there
+        return gaze, system / _DOUBT**2
+
+    def nudged(self, frame: EyePixels, gaze: Float[np.ndarray, " 2"]) -> Float[np.ndarray, " 2"]:
+        """A gaze found with other rings, as these would have it."""
+        return _solved(_turned(frame, self.apart), self.colours, gaze)[0]
+
+    def past(self, frame: EyePixels, gaze: Float[np.ndarray, " 2"]) -> Float[np.ndarray, "2 2"]:
+        """By how much each eye alone looks past a gaze in a frame; NaN where it is not seen."""
+        frame, past = _turned(frame, self.apart), np.full((2, 2), np.nan)
+        for eye in range(2):
+            alone = frame.of(eye)
+            if alone.enough:
+                past[eye] = _solved(alone, self.colours, gaze)[0] - gaze
+        return past
+
+    def misfit(self, frame: EyePixels, gaze: Float[np.ndarray, " 2"]) -> float:
+        """How badly a frame's pixels go with a gaze: 0 as they should, 1 not at all."""
+        return self._cost(_turned(frame, self.apart), gaze)
+
+    def _cost(self, frame: EyePixels, gaze: np.ndarray) -> float:
+        line = line_of_sight(gaze)[None]
+        cost = _costs(frame.places, frame.colours, frame.weight, frame.eye, self.colours, line)
+        return float(cost[0] / max(3 * frame.weight.sum(), 1e-9))
+
+    def learned_anew(
+        self,
+        frames: list[EyePixels],
+        gaze: Float[np.ndarray, "T 2"],
+        past: list[Float[np.ndarray, "2 2"]],
+    ) -> "Rings":
+        """The same eyes as some frames show them, whose gaze and `past` are known."""
+        seen = [[p[eye] for p in past if np.isfinite(p[eye]).all()] for eye in range(2)]
+        apart = self.apart + [np.median(s, 0) if s else np.zeros(2) for s in seen]
+        return Rings(_rings([_turned(frame, apart) for frame in frames], gaze), apart)
+
+
+def rings_of(frames: list[EyePixels]) -> tuple[Rings, Float[np.ndarray, "T 2"]]:
+    """The rings that some frames have in common, and where eyes look in each. Every one of them
+    shows `enough`. Eyes that look past each other by a constant are made to look the same way."""
+    gaze, rings = np.zeros((len(frames), 2)), Rings.unknown()
+    for search in (False, False, True, True, True):
+        rings = Rings(_rings(frames, gaze), rings.apart)
+        for t, frame in enumerate(frames):
+            begin = _searched(frame, rings.colours) if search else gaze[t]
+            gaze[t], _ = _solved(frame, rings.colours, begin)
+    past = [rings.past(frame, looked) for frame, looked in zip(frames, gaze, strict=True)]
+    return rings.learned_anew(frames, gaze, past), gaze
+
+
 def looks(
     frames: list[EyePixels], sure: Float[np.ndarray, " T"]
 ) -> tuple[Float[np.ndarray, "T 2"], Float[np.ndarray, "T 2 2"]]:
@@ -108,30 +182,22 @@ def looks(
     if len(use) < 2:
         return gaze, certain
     use = use[np.linspace(0, len(use) - 1, min(_LEARNED, len(use))).round().astype(int)]
-    for search in (False, False, True, True, True):
-        rings = _rings(frames, gaze, use)
-        for t in use:
-            begin = _searched(frames[t], rings) if search else gaze[t]
-            gaze[t], _ = _solved(frames[t], rings, begin)
-    frames = _as_a_pair(frames, gaze, use, rings)
-    rings = _rings(frames, gaze, use)
+    rings, _ = rings_of([frames[t] for t in use])
     for t in np.flatnonzero(told):
-        gaze[t], certain[t] = _solved(frames[t], rings, _searched(frames[t], rings))
-    return gaze, certain / _DOUBT**2
+        gaze[t], certain[t] = rings.look(frames[t])
+    return gaze, certain
 
 
-def _rings(
-    frames: list[EyePixels], gaze: np.ndarray, use: np.ndarray
-) -> Float[np.ndarray, "2 R 3"]:
+def _rings(frames: list[EyePixels], gaze: np.ndarray) -> Float[np.ndarray, "2 R 3"]:
     """The median colour at each angle from the line of sight, for each eye."""
     angle, colour, eye = [], [], []
-    for t in use:
-        good = frames[t].weight > 0.5
-        angle.append(_angle(frames[t].places[good], gaze[t]))
-        colour.append(frames[t].colours[good])
-        eye.append(frames[t].eye[good])
+    for frame, looked in zip(frames, gaze, strict=True):
+        good = frame.weight > 0.5
+        angle.append(_angle(frame.places[good], looked))
+        colour.append(frame.colours[good])
+        eye.append(frame.eye[good])
     angle, colour, eye = np.concatenate(angle), np.concatenate(colour), np.concatenate(eye)
-    rings = np.full((2, _RINGS, 3), 0.5, np.float32)
+    rings = Rings.unknown().colours
     for side in range(2):
         known = []
         for ring in range(_RINGS):
@@ -159,19 +225,6 @@ def _solved(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Gauss-Newton, robustly, from a gaze nearby; and the normal equations at its end."""
     return _walked(frame.places, frame.colours, frame.weight, frame.eye, rings, begin)
-
-
-def _as_a_pair(
-    frames: list[EyePixels], gaze: np.ndarray, use: np.ndarray, rings: np.ndarray
-) -> list[EyePixels]:
-    """Eyes that look past each other by a constant, made to look the same way."""
-    apart = np.zeros((2, 2))
-    for eye in range(2):
-        alone = [(t, frames[t].of(eye)) for t in use]
-        away = [_solved(one, rings, gaze[t])[0] - gaze[t] for t, one in alone if one.enough]
-        if away:
-            apart[eye] = np.median(away, 0)
-    return [_turned(frame, apart) for frame in frames]
 
 
 def _turned(frame: EyePixels, apart: np.ndarray) -> EyePixels:

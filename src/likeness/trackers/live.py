@@ -23,6 +23,7 @@ from likeness.core.rig import Identity, Rig
 from likeness.trackers.detection import Landmarks2D, confidence_of, plausible
 from likeness.trackers.live_eyes import LiveEyes
 from likeness.trackers.live_fit import Fitted, FrameModel, fit_frame, person_model
+from likeness.trackers.live_gaze import EyePicture, LiveGaze
 from likeness.trackers.mesh_points import POINTS, FaceBoxes, FaceMesh, Found
 from likeness.trackers.personal import adapt
 from likeness.trackers.point_model import PointModel, point_model
@@ -84,7 +85,7 @@ class LiveTracker:
         self._points = point_model(rig)
         known = self._points if identity is None else person_model(rig, self._points, identity)
         self._know(known, np.zeros(known.directions.shape[0]))
-        self._seen: list[np.ndarray] = []
+        self._seen: list[EyePicture] = []
         self._last: Found | None = None
         self._lost = 0
         self._steady: Steady | None = None
@@ -107,17 +108,19 @@ class LiveTracker:
             self._lost += 1
             if self._lost > _STALE:
                 self._last, self._steady = None, None
+                self._gaze.lose()
             self._moment = replace(
                 self._moment, seen=False, confidence=0.0, landmarks=None, ready=self.ready
             )
             return self._moment
         confidence = confidence_of(found, self._last, picture.shape)
         self._last, self._lost = found, 0
+        eyes = EyePicture.of(picture, found.points[:, :2].astype(np.float64))
         if not self.ready:
-            self._seen.append(found.points)
+            self._seen.append(eyes)
             if len(self._seen) == self._learn:
                 self._learn_person()
-        expression = self._expression(self._fitted(found, time))
+        expression = self._expression(self._fitted(eyes, time))
         self._moment = Moment(expression, True, confidence, found.points, self.ready)
         return self._moment
 
@@ -138,8 +141,8 @@ class LiveTracker:
                     return close
         return None
 
-    def _fitted(self, found: Found, time: float) -> Fitted:
-        points = found.points[:, :2].astype(np.float64)
+    def _fitted(self, seen: EyePicture, time: float) -> Fitted:
+        points = seen.points
         fresh = self._steady is None
         begin = self._begin(points) if self._steady is None else self._steady.raw
         rounds = 6 if fresh else 2
@@ -149,11 +152,21 @@ class LiveTracker:
             begin = fit_frame(*here, begin, nothing, 4, held=0.0)
         eyes = self._eyes.read(points, begin, self.focal, self.centre)
         now = fit_frame(*here, begin, eyes, rounds, held=0.0 if fresh else _HOLD * self._smooth)
+        if self.ready:
+            now = self._looking(now, seen, self._eyes.open)
         if self._steady is None or self._smooth == 0:
             self._steady = Steady(now, now, np.zeros(3), np.zeros(3), time)
         else:
             self._steady = self._steady.after(now, time, self._smooth)
         return self._steady.shown
+
+    def _looking(self, at: Fitted, seen: EyePicture, lids: list[float]) -> Fitted:
+        """The same, its eyes turned to where their pixels say they look."""
+        curves = self._gaze.read(seen, at, self.focal, self.centre, lids)
+        coefficients = at.coefficients.copy()
+        for name, value in curves.items():
+            coefficients[self.rig.shape_names.index(name)] = value
+        return replace(at, coefficients=coefficients)
 
     def _begin(self, points: np.ndarray) -> Fitted:
         """A first guess: the resting head turned to where the landmarks are."""
@@ -178,7 +191,7 @@ class LiveTracker:
             np.linspace(0, len(self._seen) - 1, min(_KEPT, len(self._seen))).round().astype(int)
         )
         kept = [self._seen[i] for i in chosen]
-        evidence = evidence_of(self._as_clip(kept), self.camera)
+        evidence = evidence_of(self._as_clip([k.points for k in kept]), self.camera)
         model = self._points
         priors = default_priors(model, 0.0)
         solution = solve(model, evidence, priors, start(model, evidence, self.focal), rounds=8)
@@ -186,10 +199,13 @@ class LiveTracker:
         self.identity = Identity(self.rig.name, solution.identity)
         self._know(personal.model, solution.identity.numpy())
         self.ready, self._steady = True, None
-        moments = []
-        for index, points in zip(chosen, kept, strict=True):
-            moments.append(self._expression(self._fitted(Found(points), float(index))))
-        self.calm = _together(moments)
+        fits, lids = [], []
+        for index, eyes in zip(chosen, kept, strict=True):
+            fits.append(self._fitted(eyes, float(index)))
+            lids.append(self._eyes.open)
+        if self._gaze.learn():
+            fits = [self._looking(*row) for row in zip(fits, kept, lids, strict=True)]
+        self.calm = _together([self._expression(at) for at in fits])
         self._seen = []
 
     def _know(self, model: PointModel, directions: np.ndarray) -> None:
@@ -198,6 +214,7 @@ class LiveTracker:
             known = known.without(self.rig.shape_names.index("tongueOut"))
         self._model = known
         self._eyes = LiveEyes(self.rig, self.identity)
+        self._gaze = LiveGaze(self.rig, self.identity)
 
     def _expression(self, at: Fitted) -> Expression:
         names = len(self.rig.shape_names)

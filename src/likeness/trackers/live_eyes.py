@@ -31,6 +31,8 @@ class LiveEyes:
         self._gaps = [deque[float](maxlen=_MEMORY) for _ in SIDES]
         self._looks = [deque[np.ndarray](maxlen=_MEMORY) for _ in SIDES]
         self._last = np.zeros(2)
+        self.open = [1.0 for _ in SIDES]
+        """How open each eye was when last seen: 1 as usual, 0 closed."""
         if not isinstance(rig, LinearRig) or not self.works:
             return
         self.place = {name: rig.shape_names.index(name) for name in names}
@@ -51,6 +53,7 @@ class LiveEyes:
         metre = at.translation[2] / focal
         lids = [self._lid(e, metre * _gap(points[rim])) for e, rim in enumerate(RIMS)]
         look = self._look(points, at, focal, centre, lids)
+        self.open = lids
         for lid, side in zip(lids, SIDES, strict=True):
             values[self.place[f"eyeBlink{side}"]] = np.clip((1 - lid - _SLACK) / (1 - _SLACK), 0, 1)
             out = look[0] if side == "Left" else -look[0]
