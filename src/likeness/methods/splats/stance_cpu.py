@@ -272,8 +272,8 @@ class _Standing(torch.autograd.Function):
         stands = torch.zeros(2, 4, 4)
         stands[:, 3, 3] = 1
         motions = np.empty((len(parents), 3, 4), np.float32)
-        none = e.personal is None or not modes
-        modal = np.zeros(personal, np.float32) if none else _plain(e.personal)
+        nothing = np.zeros(personal, np.float32)
+        modal = nothing if e.personal is None or not modes else _plain(e.personal)
         given = (_plain(e.coefficients), modal)
         match_threads()
         stand(*given, *ctx.fixed, weights, stands.numpy(), motions)
