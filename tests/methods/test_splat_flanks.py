@@ -12,6 +12,7 @@ from likeness.core.camera import project
 from likeness.core.geometry import transform
 from likeness.core.orbit import orbited
 from likeness.core.regions import REGION
+from likeness.methods.splats.code import affordable_numbers
 from likeness.methods.splats.colours import coloured, of_skin
 from likeness.methods.splats.fringe import in_fringe
 from likeness.methods.splats.growth import recycle
@@ -174,11 +175,15 @@ def test_a_lining_is_held_whatever_frames_see(start):
     assert bool((start.held[mine] == 1).all())
 
 
-def test_a_short_clip_teaches_few_numbers(pair, start):
-    capture, truth = pair
-    directions = start.code.directions.shape[1] - start.bends
-    frames = len(trainable_frames(capture, truth))
-    assert directions == max(3, frames // 25)
+@pytest.mark.parametrize(("frames", "numbers"), [(2, 3), (99, 3), (100, 4), (199, 7), (900, 8)])
+def test_a_short_clip_teaches_few_numbers(frames, numbers):
+    assert affordable_numbers(frames, 8) == numbers
+    assert affordable_numbers(frames, 2) == 2
+
+
+def test_a_start_has_as_many_numbers_as_its_frames_teach(pair, start):
+    assert len(trainable_frames(*pair)) < 25
+    assert start.code.directions.shape[1] - start.bends == 3
 
 
 def test_a_chest_stands_out_and_shoulders_fall_back():

@@ -13,8 +13,8 @@ from torch import Generator
 from likeness.core.capture import Capture
 from likeness.core.rig import Rig
 from likeness.core.track import Track
-from likeness.trackers.align import typical
-from likeness.trackers.head_alignment import looked, refined, some
+from likeness.trackers.align import some, typical
+from likeness.trackers.head_alignment import looked, refined
 from likeness.trackers.head_points import HeadPoints
 from likeness.trackers.normal_equations import light
 

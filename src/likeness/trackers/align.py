@@ -9,6 +9,9 @@ from jaxtyping import Float, UInt8
 
 from likeness.trackers.normal_equations import light, look_up, sums
 
+LOOKS = 48
+"""Training frames that colours are learned from."""
+
 _ROBUST = 0.10  # colour difference beyond which a point is doubted
 _BLURRED = 2.0  # pixels: of pictures blurred so much every other pixel will do
 _LEAST = 32  # pixels along a side
@@ -99,6 +102,12 @@ def align(
         if np.abs(step * np.sqrt(np.diag(system))).max() < 1e-3:
             break
     return now
+
+
+def some(train: list[int], most: int = LOOKS) -> list[int]:
+    """At most so many training frames, evenly."""
+    chosen = [train[i] for i in np.linspace(0, len(train) - 1, most).round().astype(int)]
+    return list(dict.fromkeys(chosen))
 
 
 def typical(

@@ -18,10 +18,10 @@ from likeness.core.capture import Capture
 from likeness.core.rig import Rig
 from likeness.core.track import Track
 from likeness.rigs.linear import LinearRig
-from likeness.trackers.align import Brightness, Pull, align, typical
+from likeness.trackers.align import LOOKS, Brightness, Pull, align, typical
 from likeness.trackers.eyeballs import SIDES, Eyeball, eyeballs, gaze_curves, turns_eyes
 from likeness.trackers.eyes import RIMS
-from likeness.trackers.head_alignment import LOOKS, projected
+from likeness.trackers.head_alignment import projected
 from likeness.trackers.head_points import HeadPoints
 from likeness.trackers.iris import EyePixels, between_lids, looks
 from likeness.trackers.saccades import calmed, straight

@@ -14,14 +14,11 @@ from likeness.core.capture import Capture
 from likeness.core.expression import Expression
 from likeness.core.geometry import axis_angle_to_matrix, invert_rigid, rigid, transform
 from likeness.core.track import Track
-from likeness.trackers.align import Brightness, Pull, align, typical
+from likeness.trackers.align import Brightness, Pull, align, some, typical
 from likeness.trackers.head_points import HeadPoints
 from likeness.trackers.normal_equations import placed
 from likeness.trackers.plausible import usual_pull
 from likeness.trackers.together import together
-
-LOOKS = 48
-"""Training frames that colours are learned from."""
 
 BLURS = ((1.6, 4), (0.8, 4))
 """Pixels at 256 by which a picture is blurred, and how many steps are taken then."""
@@ -34,12 +31,6 @@ _SHAPE_STIFF = 0.2  # the same of named shapes, at their usual strength
 _BLINK_STIFF = 0.3  # of that: skin tells little of lids, but a lid that hides an eye tells all
 _ROBUST = 0.15  # colour difference beyond which a point is doubted: it may be a mouth, ajar
 _FARTHEST = 4.0  # standard deviations
-
-
-def some(train: list[int], most: int = LOOKS) -> list[int]:
-    """At most so many training frames, evenly."""
-    chosen = [train[i] for i in np.linspace(0, len(train) - 1, most).round().astype(int)]
-    return list(dict.fromkeys(chosen))
 
 
 def looked(

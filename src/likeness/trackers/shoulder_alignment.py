@@ -9,8 +9,8 @@ from likeness.core.batching import take
 from likeness.core.camera import far_away
 from likeness.core.capture import Capture
 from likeness.core.track import Track
-from likeness.trackers.align import Brightness, align, typical
-from likeness.trackers.head_alignment import some, within_matte
+from likeness.trackers.align import Brightness, align, some, typical
+from likeness.trackers.head_alignment import within_matte
 from likeness.trackers.together import together
 from likeness.trackers.torso import on_screen, screen_motion, world_from_torso
 from likeness.trackers.torso_mask import enough, torso_at

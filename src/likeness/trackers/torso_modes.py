@@ -20,7 +20,7 @@ from likeness.core.batching import take
 from likeness.core.camera import far_away
 from likeness.core.capture import Capture
 from likeness.core.track import Track
-from likeness.trackers.align import Brightness, align, typical
+from likeness.trackers.align import Brightness, align, some, typical
 from likeness.trackers.camera_motion import looked_up
 from likeness.trackers.together import together
 from likeness.trackers.torso import carried_along, screen_motion
@@ -28,7 +28,6 @@ from likeness.trackers.torso_mask import enough, front_at, torso_at
 
 _log = logging.getLogger(__name__)
 _POINTS = 3000
-_LOOKS = 48  # training frames that colours are learned from
 _FIELDS = 150  # training frames that fields are learned from
 _SPACING = 1 / 12  # of the picture's width, between the nodes of a field
 _SMOOTHEST = 60  # smooth patterns of displacement a field is made of
@@ -91,8 +90,8 @@ def torso_modes(
     free = np.eye(2 * clothes.patterns.shape[1])
     loose = clothes.along(free, np.zeros(len(free)))
     bends = np.zeros((len(track), len(free)))
-    looks = spread(train, _LOOKS)
-    shown = spread(train, _FIELDS)
+    looks = some(train)
+    shown = some(train, _FIELDS)
     for blurs in ((2.4, 1.2), (1.2,)):
         colours, worth = colours_of(capture, track, loose, looks, bends)
         fit = _Fit(capture, track, loose, colours, worth, np.full(len(free), _STIFF), blurs, 4)
@@ -151,13 +150,6 @@ def fields_of(
     patterns = clothes.ways.at(np.stack([x.ravel(), y.ravel()], -1))
     both = np.einsum("nm,cmk->knc", patterns, modes.reshape(2, -1, modes.shape[1]))
     return torch.from_numpy(both.reshape(-1, _GRID, _GRID, 2)).float()
-
-
-def spread(frames: list[int], most: int) -> list[int]:
-    """At most so many of the frames, evenly."""
-    if len(frames) <= most:
-        return frames
-    return [frames[i] for i in np.linspace(0, len(frames) - 1, most).round().astype(int)]
 
 
 def clothes_of(capture: Capture, track: Track, reference: int, depth: float) -> Clothes | None:

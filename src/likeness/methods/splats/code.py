@@ -15,6 +15,7 @@ SHIFT = 5.0  # per metre of the torso against the head
 _REACH = 0.7  # of the range seen in training: its outermost frames are few and teach little
 _BEND_REACH = 2.5  # of the range of bends seen: they are smooth and go on as they began
 BEND = 0.05  # of a mode counts as one: bends are known, and what is added to them learns slowly
+_FEWEST, _TAUGHT_BY = 3, 25  # numbers of a code, and frames that each of more needs
 _SMALL = 0.05  # directions with less spread than this are noise and stay small
 
 
@@ -94,6 +95,11 @@ class Code(nn.Module):
     def forward(self, values: Float[Tensor, "*b F"]) -> Float[Tensor, "*b K"]:
         code = (values - self.mean) @ self.directions
         return torch.maximum(torch.minimum(code, self.high), self.low)
+
+
+def affordable_numbers(frames: int, most: int) -> int:
+    """How many numbers of a code so many training frames can teach (decision 0023)."""
+    return min(most, max(_FEWEST, frames // _TAUGHT_BY))
 
 
 def learn_code(values: Float[Tensor, "T F"], size: int, bends: int = 0) -> Code:

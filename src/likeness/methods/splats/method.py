@@ -19,7 +19,14 @@ from likeness.core.geometry import transform
 from likeness.core.regions import REGION
 from likeness.core.track import Track
 from likeness.methods.splats.avatar import SplatAvatar
-from likeness.methods.splats.code import BEND, RestPose, features, learn_code, torso_in_head
+from likeness.methods.splats.code import (
+    BEND,
+    RestPose,
+    affordable_numbers,
+    features,
+    learn_code,
+    torso_in_head,
+)
 from likeness.methods.splats.growth import recycle
 from likeness.methods.splats.held import LARGER, OPAQUE, how_held, keep
 from likeness.methods.splats.lining import FLAT, is_lining
@@ -37,7 +44,6 @@ _FILL = 0.6  # of the distance to its neighbours, a splat's deviation at the sta
 _SURE = 0.002  # how nearly, at the start, faces go with the head and clothes do not
 _FLATTER = 1.3  # logarithm of how flat hair and neck are that no look faces: they have an outline
 _CLOSE = 0.3  # logarithm of how much larger splats are while sides are remembered: no holes
-_FEWEST, _TAUGHT_BY = 3, 25  # numbers of a code, and frames that each of more needs
 _SIDE_EVERY = 4  # steps between looks from a side
 _HOLD_EVERY = 10  # steps between looks at splats that stray
 _FAINT_PULL = {  # gradients so small move a splat, of 30,000, at half the rate only
@@ -114,7 +120,7 @@ class RiggedSplats:
         torso = track.expressions.torso
         bends = 0 if torso is None else torso.shape[-1]
         seen = features(track.expressions, rest, surface.personal, bends)
-        numbers = min(self.code, max(_FEWEST, len(frames) // _TAUGHT_BY))
+        numbers = affordable_numbers(len(frames), self.code)
         code = learn_code(seen[frames], numbers, bends)
         looks = look_at_frames(capture, track, surface, frames)
         camera = take(track.cameras, frames[rest.frame])
