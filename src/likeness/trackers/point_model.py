@@ -1,6 +1,7 @@
 """A rig seen through its landmarks: places that are linear in who someone is and what they do."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Int
@@ -86,6 +87,7 @@ def view_terms(
     return torch.stack([x, y, x * x, y * y, x * y], -1)
 
 
+@lru_cache(maxsize=2)
 def point_model(rig: Rig, layout: str = "mediapipe478") -> PointModel:
     """Ask the rig, direction by direction and shape by shape, where its landmarks go."""
     embedding = rig.landmarks(layout)

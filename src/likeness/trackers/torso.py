@@ -1,20 +1,26 @@
 """How the shoulders move, which is not how the head does: alignment away from neck and face."""
 
+from functools import partial
+
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from likeness.core.camera import Camera
 from likeness.core.capture import Capture
 from likeness.core.geometry import axis_angle_to_matrix, invert_rigid, rigid, transform
-from likeness.core.progress import counted
 from likeness.core.rig import Identity, Rig
-from likeness.trackers.camera_motion import steadied
+from likeness.trackers.align import Brightness, align
+from likeness.trackers.camera_motion import matrix_of
+from likeness.trackers.together import together
 from likeness.trackers.torso_mask import Mask, enough
 
-_SIZE = 192  # pixels along a side that alignment works on
+_POINTS = 1500
+_BLUR = 2.4  # pixels at 256
+_STIFF = np.array([1e2, 1e1, 1e1, 3e2])  # turn, shifts, growth
+_FARTHEST = 0.15  # radians, picture widths: more from frame to frame is a failure
 _NECK_ENDS = 0.05  # of a rig's vertices lie lower
 _CHEST = 0.02  # metres before the middle of where the neck ends
 
@@ -33,52 +39,61 @@ def shoulder_motion(
 
     Zero throughout where shoulders cannot be seen. Frames that fail to align keep the last motion.
     """
-
-    def picture(index: int) -> np.ndarray:
-        return _grey(steadied(capture[index].rgb8, swaying[index]))
-
-    motion = np.zeros((len(capture), 4))
-    template, mask = picture(reference), _widened(torso)
-    if not enough(mask):
+    motion, middle = np.zeros((len(capture), 4)), 0.5 * np.array(capture.size)
+    near = _widened(torso)
+    if not enough(near):
         return motion
-    for way in (1, -1):
-        warp = np.eye(2, 3, dtype=np.float32)
-        frames = range(reference, len(capture)) if way == 1 else range(reference, -1, -1)
-        for index in counted(frames, "following the shoulders"):
-            if seen[index] > 0:
-                warp = _aligned(template, picture(index), warp, mask)
-            motion[index] = _about_lower_edge(warp)
-    return _steadied(motion)
+    rows, columns = np.nonzero(near)
+    step = max(1, len(rows) // _POINTS)
+    shown = np.stack([columns[::step], rows[::step]], -1) + 0.5
+    sways = [_on_pixels(move, middle) for move in swaying]
+    undo = np.linalg.inv(sways[reference])
+    points = shown @ undo[:2, :2].T + undo[:2, 2]
+    blur = _BLUR * capture.size[0] / 256
+    colours, _, worth = Brightness(capture[reference].rgb8, blur, shown).at(shown)
+
+    def look(index: int) -> Brightness | None:
+        return Brightness(capture[index].rgb8, blur) if seen[index] > 0 else None
+
+    def follow(frames: range) -> None:
+        last = motion[reference]
+        ahead = together(look, frames, "following the shoulders")
+        for index, picture in zip(frames, ahead, strict=True):
+            place = partial(on_screen, points, size=capture.size[0], swaying=sways[index])
+            if picture is not None:
+                found = align(picture, colours, worth, last, place, _STIFF, 8)
+                last = found if np.abs(found - last).max() < _FARTHEST else last
+            motion[index] = last
+
+    follow(range(reference + 1, len(capture)))
+    follow(range(reference - 1, -1, -1))
+    return _steadied(_about_lower_edge(motion, capture.size))
 
 
-def _grey(picture: UInt8[np.ndarray, "H W 3"]) -> np.ndarray:
-    small = cv2.resize(picture, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA)
-    return cv2.GaussianBlur(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), (0, 0), 1.0)
+def _widened(mask: Mask) -> Mask:
+    """With a little of what is around it: edges tell most."""
+    reach = max(3, mask.shape[1] // 40) | 1
+    return cv2.dilate(mask.astype(np.uint8), np.ones((reach, reach), np.uint8)) > 0
 
 
-def _widened(mask: Mask) -> np.ndarray:
-    small = cv2.resize(mask.astype(np.uint8), (_SIZE, _SIZE), interpolation=cv2.INTER_NEAREST)
-    return cv2.dilate(small, np.ones((5, 5), np.uint8))
+def _on_pixels(
+    move: Float[np.ndarray, " 4"], middle: Float[np.ndarray, " 2"]
+) -> Float[np.ndarray, "3 3"]:
+    """A motion of `camera_motion`, of pixels."""
+    matrix = matrix_of(move)
+    matrix[:2, 2] = matrix[:2, 2] * 2 * middle[0] + middle - matrix[:2, :2] @ middle
+    return matrix
 
 
-def _aligned(
-    template: np.ndarray, picture: np.ndarray, warp: np.ndarray, mask: np.ndarray
-) -> np.ndarray:
-    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 1e-4)
-    try:
-        score, found = cv2.findTransformECC(
-            template, picture, warp.copy(), cv2.MOTION_EUCLIDEAN, criteria, mask, 3
-        )
-    except cv2.error:  # OpenCV's way of saying that it did not converge
-        return warp
-    far = np.abs(found[:, 2] - warp[:, 2]).max() > 0.15 * _SIZE
-    return warp if score < 0.5 or far else found
-
-
-def _about_lower_edge(warp: np.ndarray) -> np.ndarray:
-    pivot = np.array([_SIZE / 2, _SIZE])
-    moved = warp[:, :2] @ pivot + warp[:, 2] - pivot
-    return np.array([np.arctan2(warp[1, 0], warp[0, 0]), *(moved / _SIZE), 0.0])
+def _about_lower_edge(
+    motion: Float[np.ndarray, "T 4"], size: tuple[int, int]
+) -> Float[np.ndarray, "T 4"]:
+    """Motion about the middle of the lower edge, from that of `on_screen`, whose pictures are
+    square."""
+    width, height = size
+    pivot, still = np.array([[width / 2, float(height)]]), np.eye(3)
+    moved = [carried_along(pivot, move, width, still)[0] - pivot[0] for move in motion]
+    return np.concatenate([motion[:, :1], np.array(moved) / width, motion[:, 3:]], 1)
 
 
 def _steadied(motion: np.ndarray) -> np.ndarray:
