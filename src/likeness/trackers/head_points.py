@@ -41,8 +41,8 @@ class HeadPoints:
             corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0], dim=-1
         )
         mass = normals.norm(dim=-1) * (steady[region] > 0)
-        face = torch.multinomial(mass, _POINTS, replacement=True, generator=generator)
-        u = torch.rand(_POINTS, 2, generator=generator)
+        face = _evenly(mass, corners.mean(1), _POINTS, generator)
+        u = _scattered(_POINTS, generator)
         u = torch.where(u.sum(-1, keepdim=True) > 1, 1 - u, u)
         weights = torch.stack([1 - u.sum(-1), u[:, 0], u[:, 1]], -1)[..., None]
         rest = (corners[face] * weights).sum(-2)
@@ -84,3 +84,26 @@ class HeadPoints:
             weights = torch.cat([weights, expression.personal])
         shapes = self.shapes[: len(weights)]
         return self.rest + (weights @ shapes.flatten(1)).view_as(self.rest)
+
+
+def _evenly(mass: Tensor, places: Tensor, count: int, generator: Generator) -> Tensor:
+    """So many of some places, by their mass: at even steps along a path through all of them that
+    hardly jumps. Drawn by lot they would lie in heaps, and poses would hang on the lot."""
+    span = places.amax(0) - places.amin(0)
+    cell = (1023 * (places - places.amin(0)) / span.clamp(min=1e-9)).long()
+    code = torch.zeros(len(places), dtype=torch.long)
+    for bit in range(10):  # Morton's order: bits of x, y and z in turn
+        for axis in range(3):
+            code |= ((cell[:, axis] >> bit) & 1) << (3 * bit + axis)
+    order = code.argsort(stable=True)
+    along = mass[order].double().cumsum(0)
+    start = torch.rand(1, generator=generator, dtype=torch.float64)
+    steps = (torch.arange(count) + start) / count * along[-1]
+    return order[torch.searchsorted(along, steps).clamp(max=len(order) - 1)]
+
+
+def _scattered(count: int, generator: Generator) -> Tensor:
+    """Points of the unit square, no two in a row near each other (Roberts' sequence, 2018)."""
+    start = torch.rand(2, generator=generator, dtype=torch.float64)
+    steps = torch.tensor([0.7548776662466927, 0.5698402909980532], dtype=torch.float64)
+    return ((torch.arange(count)[:, None] * steps + start) % 1).float()

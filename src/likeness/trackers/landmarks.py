@@ -72,11 +72,14 @@ class Sight:
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A track that knows nothing of shoulders yet, its camera at rest, and how it was solved."""
+    """A track that knows nothing of shoulders yet, its camera at rest, and how it was solved: from
+    what landmarks, by what model of them."""
 
     track: Track
     camera: Camera
     solution: Solution
+    evidence: Evidence
+    model: PointModel
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ class Landmarks:
             sight.maps,
             sight.backdrop,
         )
-        return Fit(track, camera, solution)
+        return Fit(track, camera, solution, evidence, model)
 
     def _camera(self, capture: Capture) -> Camera:
         """A camera at the origin; the principal point is the middle of the original picture."""

@@ -23,6 +23,7 @@ from likeness.trackers.habits import has_habits
 from likeness.trackers.head_alignment import BLURS, refined
 from likeness.trackers.head_points import HeadPoints
 from likeness.trackers.landmarks import Landmarks, finished, rest_frame
+from likeness.trackers.outlines import outlined
 from likeness.trackers.shoulder_alignment import shoulders
 from likeness.trackers.steady import steadied, steadied_rotations
 from likeness.trackers.together import together
@@ -97,6 +98,7 @@ class Photometric:
         if self.habits is None and has_habits(rig) and len(sight.train) >= _FEW:
             ways.append(replace(plain, habits=True))
         fits = list(together(lambda way: way.fitted(capture, rig, sight), ways, "fitting the head"))
+        fits = [replace(fit, track=outlined(rig, fit, sight.train)) for fit in fits]
         which = 0
         if len(fits) > 1:
             which = agreeing(capture, rig, [fit.track for fit in fits], sight.train)

@@ -302,18 +302,21 @@ def _slopes(model: PointModel, at: Solution, part: Tensor) -> tuple[Tensor, Tens
     rotation, translation = at.rotation[part], at.translation[part]
     head = model.at(at.identity, at.coefficients[part]) + model.strayed(rotation, translation)
     turned = head @ rotation.mT
-    seen = turned + translation[:, None]
-    z = seen[..., 2:].clamp(min=0.01)
-    flat = seen[..., :2] / z
-    zero = torch.zeros_like(z[..., 0])
-    f = at.focal / z[..., 0]
-    project = torch.stack([f, zero, -f * flat[..., 0], zero, f, -f * flat[..., 1]], -1).unflatten(
-        -1, (2, 3)
-    )  # T K 2 3
+    project = pixel_slopes(turned + translation[:, None], at.focal)
     by_turn = -project @ hat(turned)
     by_place = project @ rotation[:, None]
     by_shape = torch.einsum("tkij,ekj->tkie", by_place, model.shapes)
     return torch.cat([by_turn, project, by_shape], -1).flatten(1, 2), by_place
+
+
+def pixel_slopes(seen: Float[Tensor, "*b 3"], focal: float) -> Float[Tensor, "*b 2 3"]:
+    """By how much pixels move with what is seen there, in the camera's axes."""
+    z = seen[..., 2:].clamp(min=0.01)
+    flat = seen[..., :2] / z
+    zero = torch.zeros_like(z[..., 0])
+    f = focal / z[..., 0]
+    rows = [f, zero, -f * flat[..., 0], zero, f, -f * flat[..., 1]]
+    return torch.stack(rows, -1).unflatten(-1, (2, 3))
 
 
 @dataclass(frozen=True, eq=False)
