@@ -19,7 +19,7 @@ from likeness.trackers.together import together
 _log = logging.getLogger(__name__)
 _POINTS = 3000
 _LOOKS = 40  # frames that the typical background is taken from
-_BLURS = (3.2, 1.6)  # pixels at 256, of pictures in which the motion is first found
+_FIRST, _FINE = 3.2, 0.8  # pixels at 256 that pictures are blurred by: motion found, corrected
 _LEAST = 0.05  # share of the picture that must be background to say anything
 _STILL = 0.12  # pixels at 256 that measured motion may reach without the camera having moved
 _BETTER = 0.8  # of the difference left after alignment, where the camera has really moved
@@ -43,9 +43,8 @@ def camera_motion(
     points = background_points(background)
     if len(points) < 200:
         return still
-    scale = capture.size[0] / 256
-    first = int(usable[0])
-    colours, _, inside = Brightness(capture[first].rgb8, 0.8 * scale).at(points)
+    first, fine = int(usable[0]), _FINE * capture.size[0] / 256
+    colours, _, inside = Brightness(capture[first].rgb8, fine).at(points)
     motion, clear = followed(capture, maps, points, colours, inside)
     colours, worth = _typical(capture, points, motion, clear, chosen)
     motion = _corrected(capture, points, colours, worth * clear, motion)
@@ -82,17 +81,14 @@ def followed(
     size = np.array(capture.size, float)
     motion, clear = np.zeros((len(capture), 4)), np.zeros((len(capture), len(points)), bool)
 
-    def look(index: int) -> tuple[np.ndarray, list[Brightness]]:
-        picture = capture[index].rgb8
-        blurred = [Brightness(picture, blur * size[0] / 256) for blur in _BLURS]
-        return _behind(maps, index), blurred
+    def look(index: int) -> tuple[np.ndarray, Brightness]:
+        return _behind(maps, index), Brightness(capture[index].rgb8, _FIRST * size[0] / 256)
 
     last = np.zeros(4)
     ahead = together(look, range(len(capture)), "watching the camera")
-    for index, (behind, pictures) in enumerate(ahead):
-        found, free = last, worth * looked_up(behind, moved_points(points, last, size)[0])
-        for picture in pictures:
-            found = _aligned(picture, points, colours, free, found, size)
+    for index, (behind, picture) in enumerate(ahead):
+        free = worth * looked_up(behind, moved_points(points, last, size)[0])
+        found = _aligned(picture, points, colours, free, last, size)
         motion[index] = last = found if _likely(found) else last
         clear[index] = looked_up(behind, moved_points(points, last, size)[0])
     return motion, clear
@@ -105,7 +101,7 @@ def _corrected(
     size = np.array(capture.size, float)
 
     def corrected(index: int) -> np.ndarray:
-        picture = Brightness(capture[index].rgb8, 0.8 * size[0] / 256)
+        picture = Brightness(capture[index].rgb8, _FINE * size[0] / 256)
         found = _aligned(picture, points, colours, worth[index], motion[index], size)
         return found if _likely(found) else motion[index]
 
@@ -163,7 +159,7 @@ def _typical(
 
     def look(index: int) -> tuple[np.ndarray, np.ndarray]:
         pixels, _ = moved_points(points, motion[index], size)
-        value, _, inside = Brightness(capture[index].rgb8, 0.8 * size[0] / 256).at(pixels)
+        value, _, inside = Brightness(capture[index].rgb8, _FINE * size[0] / 256).at(pixels)
         return value, inside * clear[index]
 
     looks = together(look, list(dict.fromkeys(chosen.tolist())), "learning what is behind")
@@ -209,7 +205,7 @@ def _moved(
     far = usable[np.argsort(-reach)[: max(4, len(usable) // 10)]].tolist()
     left = np.zeros(2)
     for index in far:
-        picture = Brightness(capture[index].rgb8, 0.8 * size[0] / 256)
+        picture = Brightness(capture[index].rgb8, _FINE * size[0] / 256)
         behind = _behind(maps, index)
         for which, pixels in enumerate((points, moved_points(points, motion[index], size)[0])):
             value, _, inside = picture.at(pixels)

@@ -94,6 +94,9 @@ def line_of_sight(gaze: Float[np.ndarray, "*b 2"]) -> Float[np.ndarray, "*b 3"]:
     return np.concatenate([gaze * np.sinc(turn / np.pi), np.cos(turn)], -1)
 
 
+_LINES = line_of_sight(_TRIES)
+
+
 @dataclass(frozen=True, eq=False)
 class Rings:
     """A person's eyes: the colour at each angle from the line of sight, and by how much (left, up;
@@ -215,8 +218,7 @@ def _angle(places: np.ndarray, gaze: np.ndarray) -> np.ndarray:
 
 
 def _searched(frame: EyePixels, rings: np.ndarray) -> np.ndarray:
-    lines = line_of_sight(_TRIES)
-    cost = _costs(frame.places, frame.colours, frame.weight, frame.eye, rings, lines)
+    cost = _tried(frame.places, frame.colours, frame.weight, frame.eye, rings, _LINES)
     return _TRIES[(cost + _AHEAD * (_TRIES**2).sum(-1)).argmin()]
 
 
@@ -284,7 +286,7 @@ def _sums(places, colours, weight, eye, rings, line, turned):
     return system, right
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
 def _walked(places, colours, weight, eye, rings, begin):
     now, system, turned = begin.copy(), np.zeros((2, 2)), np.empty((3, 2))
     for _ in range(_ROUNDS):
@@ -304,7 +306,30 @@ def _walked(places, colours, weight, eye, rings, begin):
     return now, system
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy")
+def _tried(places, colours, weight, eye, rings, lines):
+    """`_costs` nearly: what a pixel costs is worked out ring by ring, and between rings it is on
+    the way from one to the other. Enough to find where to begin, at a third of the time."""
+    found = np.zeros(lines.shape[0])
+    count = rings.shape[1]
+    last, ring = count - 1.001, np.zeros(count)
+    for n in range(places.shape[0]):
+        for i in range(count):
+            ring[i] = 0.0
+            for c in range(3):
+                missed = (colours[n, c] - rings[eye[n], i, c]) / _ROBUST
+                ring[i] += weight[n] * missed * missed / (1 + missed * missed)
+        for k in range(lines.shape[0]):
+            along = (
+                places[n, 0] * lines[k, 0] + places[n, 1] * lines[k, 1] + places[n, 2] * lines[k, 2]
+            )
+            x = min(_arc(along) / _RING, last)
+            i = int(x)
+            found[k] += ring[i] + (x - i) * (ring[i + 1] - ring[i])
+    return found
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _costs(places, colours, weight, eye, rings, lines):
     """How badly pixels go with each of some lines of sight."""
     found = np.zeros(lines.shape[0])

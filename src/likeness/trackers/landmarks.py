@@ -107,9 +107,16 @@ class Landmarks:
     def track(self, capture: Capture, rig: Rig, folder: Path) -> Track:
         """Track a capture; mattes and regions go into `folder` as they are drawn."""
         sight = self.look(capture, rig, folder)
-        track = finished(capture, rig, sight, self.fitted(capture, rig, sight))
-        head = HeadPoints.spread(rig, track.identity, Generator().manual_seed(0))
-        return with_gaze(capture, track, rig, head, sight.train)
+        fit = self.fitted(capture, rig, sight)
+        head = HeadPoints.spread(rig, fit.track.identity, Generator().manual_seed(0))
+        work = (
+            lambda: finished(capture, rig, sight, fit),
+            lambda: with_gaze(capture, fit.track, rig, head, sight.train),
+        )
+        track, gazed = together(lambda do: do(), work, "following shoulders and gaze")
+        placed = track.expressions.world_from_torso
+        expressions = replace(gazed.expressions, world_from_torso=placed)
+        return replace(track, expressions=expressions)
 
     def look(self, capture: Capture, rig: Rig, folder: Path) -> Sight:
         """What the pictures show, before the rig is fitted to it."""

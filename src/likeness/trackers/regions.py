@@ -5,6 +5,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from likeness.core.regions import REGION
+from likeness.ops.jit import njit
 from likeness.trackers.places import places
 from likeness.trackers.tones import Share, alike, colours, fit_of, share_of, skin_shares
 
@@ -83,16 +84,17 @@ def _parts(
     face = oval.view(bool)
     at = places(xy, OVAL, *person.shape)
     steps = colours(picture)
-    seen = picture[face & plain & (at.down < at.mouth - 0.1)]  # above beards
+    near, _ = _around(face)
+    seen = picture[near][face[near] & plain[near] & (at.down[near] < at.mouth - 0.1)]  # no beards
     skins = skin_shares(seen)
     hair = share_of(steps[person & (at.down < at.eyes) & (at.out > 0.1)])
     if hair is not None and skins[0] is not None and alike(hair, skins[0]) > _BALD:
         hair = None
     clothes = share_of(steps[person & (at.down > at.chin + 0.2) & (at.out > 0.2)])
-    odds = at.odds + _fits(skins, hair, clothes, steps, at.down > at.eyes)
-    odds[..., 0] += _FACE * face
+    fits = _fits(skins, hair, clothes)
+    _add_fits(at.odds, fits, steps, at.down, np.float32(at.eyes), face, np.float32(_FACE))
     reach = 1 + 2 * max(1, round(at.height / 60))
-    odds = cv2.blur(odds, (reach, reach))
+    odds = cv2.blur(at.odds, (reach, reach))
     is_skin = (odds[..., 0] > odds[..., 1]) & (odds[..., 0] > 0) & person
     is_skin = _joined(is_skin, face & person)
     is_hair = (odds[..., 1] > 0) & ~is_skin & person
@@ -112,20 +114,24 @@ def _parts(
 
 
 def _fits(
-    skins: tuple[Share | None, Share | None],
-    hair: Share | None,
-    clothes: Share | None,
-    steps: np.ndarray,
-    low: np.ndarray,
-) -> Float[np.ndarray, "H W 2"]:
-    """How much better colours fit skin (of the second kind where `low`) and hair than clothes."""
+    skins: tuple[Share | None, Share | None], hair: Share | None, clothes: Share | None
+) -> Float[np.ndarray, "2 B 2"]:
+    """How much better each colour fits skin (of the second kind below the eyes) and hair than
+    clothes."""
     against = fit_of(clothes, _RARE["clothes"])
-    both = [fit_of(skin, _RARE["skin"]) - against for skin in skins]
     other = fit_of(hair, _RARE["hair"]) - against
-    table = _TRUST * np.stack([np.concatenate(both), np.tile(other, 2)], -1)
-    pairs = table.view(np.complex64)[:, 0]  # so that one look finds both
-    found = pairs.take(steps + low * np.int32(len(against)))
-    return found.view(np.float32).reshape(*steps.shape, 2)
+    both = [np.stack([fit_of(skin, _RARE["skin"]) - against, other], -1) for skin in skins]
+    return np.float32(_TRUST) * np.stack(both)
+
+
+@njit(cache=True, nogil=True)
+def _add_fits(odds, fits, steps, down, eyes, face, sure):
+    """To the odds of places those of colours, and those of the face."""
+    for y in range(odds.shape[0]):
+        for x in range(odds.shape[1]):
+            row = fits[1 if down[y, x] > eyes else 0, steps[y, x]]
+            odds[y, x, 0] += row[0] + sure * face[y, x]
+            odds[y, x, 1] += row[1]
 
 
 def _joined(part: np.ndarray, to: np.ndarray) -> np.ndarray:
@@ -134,10 +140,12 @@ def _joined(part: np.ndarray, to: np.ndarray) -> np.ndarray:
     pieces, keep = np.asarray(found, np.int32), np.zeros(count, bool)
     keep[pieces[to & part]] = True
     keep[0] = False
-    return keep[pieces]
+    return keep.take(pieces)
 
 
 def _irises(regions: np.ndarray, xy: np.ndarray) -> None:
+    here, corner = _around(regions == REGION["eyes"])
+    regions, xy = regions[here], xy - corner
     eyes = regions == REGION["eyes"]
     for ring in (LEFT_IRIS, RIGHT_IRIS):
         centre = xy[list(ring)].mean(0)

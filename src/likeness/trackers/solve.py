@@ -9,12 +9,14 @@ so that blinks pass.
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from likeness.core.geometry import axis_angle_to_matrix, hat
 from likeness.trackers.point_model import PointModel
+from likeness.trackers.together import side_by_side
 
 _POSE = 6
 _CHUNK = 32  # frames at a time: what they need stays near the processor
@@ -199,12 +201,13 @@ def _stepped(
     weight = _robust(evidence, priors, at.residual) * model.known
     learn_identity = learn_identity and len(model.directions) > 0
     bends = _bends(evidence, at)
-    parts = [
-        _solved(
+
+    def solved(part: Tensor) -> _Part:
+        return _solved(
             model, evidence, priors, at, part, weight, bends, damping, learn_identity, learn_pose
         )
-        for part in torch.arange(len(at.rotation)).split(_CHUNK)
-    ]
+
+    parts = list(side_by_side(solved, torch.arange(len(at.rotation)).split(_CHUNK)))
     d_identity, d_frames = torch.zeros_like(at.identity), torch.cat([p.direct for p in parts])
     shared = [p.shared for p in parts if p.shared is not None]
     if shared:
@@ -271,10 +274,10 @@ def _solved(
 ) -> _Part:
     """Normal equations of some frames, solved at once: those of a long clip would fill memory."""
     own, turned = _slopes(model, at, part)
-    w = weight[part].repeat_interleave(2, -1)
-    weighted = (own * w[..., None]).mT
-    residual = at.residual[part].flatten(1)
-    frames, gradient = weighted @ own, (weighted @ residual[..., None])[..., 0]
+    root = weight[part].sqrt().repeat_interleave(2, -1)[..., None]
+    own *= root
+    residual = root * at.residual[part].flatten(1)[..., None]
+    frames, gradient = _squares(own), (own.mT @ residual)[..., 0]
     _add_priors(frames, gradient, evidence, priors, at, part, bends)
     free = _free(priors, at.coefficients[part], gradient, learn_pose)
     frames = frames + torch.diag_embed(damping * frames.diagonal(dim1=-2, dim2=-1) + 1e-6)
@@ -283,17 +286,22 @@ def _solved(
     direct = torch.cholesky_solve((gradient * free)[..., None], factor)
     if not learn_identity:
         return _Part(direct[..., 0], None)
-    common = torch.einsum("tkij,dkj->tkid", turned, model.directions).flatten(1, 2)
-    flat, w = common.flatten(0, 1), w.flatten()
-    cross = (weighted @ common) * free[..., None]
+    common = root * torch.einsum("tkij,dkj->tkid", turned, model.directions).flatten(1, 2)
+    flat = common.flatten(0, 1)
+    cross = (own.mT @ common) * free[..., None]
     through = torch.cholesky_solve(cross, factor)
     shared = _Shared(
-        (flat * w[:, None]).mT @ flat,
+        flat.mT @ flat,
         (cross.mT @ through).sum(0),
-        flat.mT @ (w * residual.flatten()) - (cross.mT @ direct).sum(0)[:, 0],
+        flat.mT @ residual.flatten() - (cross.mT @ direct).sum(0)[:, 0],
         through,
     )
     return _Part(direct[..., 0], shared)
+
+
+def _squares(rows: Float[Tensor, "T R P"]) -> Float[Tensor, "T P P"]:
+    """Each matrix times itself: numpy's library knows that half of it is the other half."""
+    return torch.from_numpy(np.stack([one.T @ one for one in rows.numpy()]))
 
 
 def _slopes(model: PointModel, at: Solution, part: Tensor) -> tuple[Tensor, Tensor]:
@@ -303,10 +311,16 @@ def _slopes(model: PointModel, at: Solution, part: Tensor) -> tuple[Tensor, Tens
     head = model.at(at.identity, at.coefficients[part]) + model.strayed(rotation, translation)
     turned = head @ rotation.mT
     project = pixel_slopes(turned + translation[:, None], at.focal)
-    by_turn = -project @ hat(turned)
     by_place = project @ rotation[:, None]
-    by_shape = torch.einsum("tkij,ekj->tkie", by_place, model.shapes)
-    return torch.cat([by_turn, project, by_shape], -1).flatten(1, 2), by_place
+    count = len(part)
+    by_shape = torch.bmm(  # landmark by landmark: few large products
+        by_place.transpose(0, 1).reshape(-1, 2 * count, 3), model.shapes.permute(1, 2, 0)
+    )
+    slopes = project.new_empty(*project.shape[:-1], _POSE + len(model.shapes))
+    slopes[..., :3] = -project @ hat(turned)
+    slopes[..., 3:_POSE] = project
+    slopes[..., _POSE:] = by_shape.unflatten(1, (count, 2)).transpose(0, 1)
+    return slopes.flatten(1, 2), by_place
 
 
 def pixel_slopes(seen: Float[Tensor, "*b 3"], focal: float) -> Float[Tensor, "*b 2 3"]:

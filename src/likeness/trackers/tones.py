@@ -6,7 +6,9 @@ greying hair as they are, and where two parts share a colour they say nothing: p
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8, UInt16
+
+from likeness.ops.jit import njit
 
 Share = Float[np.ndarray, " B"]
 """How much of a part has each colour; sums to 1."""
@@ -19,18 +21,19 @@ _ENOUGH = 24  # pixels to count a part's colours from
 _SAMPLES = 800  # pixels of a face that are looked at
 _UNSEEN = 4.0  # how much worse than a colour that is rare in a part one fits a part never seen
 
-# From 256 steps of OpenCV's Lab to ours; no colours of people lie beyond the ends of a and b.
+# From 256 steps of OpenCV's Lab to ours, times what each counts; no colours of people lie beyond
+# the ends of a and b.
 _WHICH = np.stack(
-    [np.arange(256) // 16, *[np.clip((np.arange(256) - 80) // 4, 0, 23)] * 2], -1
-).astype(np.uint8)[None]
+    [np.arange(256) // 16 * 576, *(np.clip((np.arange(256) - 80) // 4, 0, 23) * c for c in (24, 1))]
+).astype(np.uint16)
 
 
-def colours(picture: UInt8[np.ndarray, "H W 3"]) -> Int[np.ndarray, "H W"]:
+def colours(picture: UInt8[np.ndarray, "H W 3"]) -> UInt16[np.ndarray, "H W"]:
     """Every pixel's step of the histograms."""
     return _step_of(cv2.cvtColor(picture, cv2.COLOR_RGB2LAB))
 
 
-def share_of(steps: Int[np.ndarray, " N"]) -> Share | None:
+def share_of(steps: UInt16[np.ndarray, " N"]) -> Share | None:
     """How much of a part has each colour; None where too little of it is seen."""
     return None if len(steps) < _ENOUGH else _spread(np.bincount(steps, minlength=_COUNT))
 
@@ -72,13 +75,16 @@ def _in_lights(lab: Float[np.ndarray, "N 3"], lights: tuple[float, ...]) -> Shar
     return _spread(np.bincount(_step_of(shaded).ravel(), minlength=_COUNT))
 
 
-def _step_of(lab: UInt8[np.ndarray, "*s 3"]) -> Int[np.ndarray, "*s"]:
-    which = cv2.LUT(lab, _WHICH)
-    steps = which[..., 0].astype(np.int32)
-    for channel in (1, 2):
-        steps *= _STEPS[channel]
-        steps += which[..., channel]
+def _step_of(lab: UInt8[np.ndarray, "*s 3"]) -> UInt16[np.ndarray, "*s"]:
+    steps = np.empty(lab.shape[:-1], np.uint16)
+    _look_up(lab.reshape(-1, 3), _WHICH, steps.reshape(-1))
     return steps
+
+
+@njit(cache=True, nogil=True)
+def _look_up(lab, which, steps):
+    for n in range(lab.shape[0]):
+        steps[n] = which[0, lab[n, 0]] + which[1, lab[n, 1]] + which[2, lab[n, 2]]
 
 
 def _spread(counts: np.ndarray) -> Share:
