@@ -106,6 +106,20 @@ def test_a_cut_is_counted_and_advised_against(tmp_path):
     assert all_finite(track)
 
 
+def test_frames_of_another_scene_are_left_out_and_said(tmp_path):
+    other = np.ascontiguousarray(np.clip(FACE[::1, ::-1] // 2 + 100, 0, 255).astype(np.uint8))
+    track = tracked([FACE] * 4 + [other] * 3 + [FACE] * 2, tmp_path)
+    assert (track.confidence > 0).tolist() == [True] * 4 + [False] * 3 + [True] * 2
+    assert track.report["frames of other scenes"] == 3
+    assert "3 of 9 frames show another scene" in str(track.report["record_next"])
+    assert all_finite(track)
+
+
+def test_a_still_picture_is_called_one(tmp_path):
+    track = tracked([FACE] * 21, tmp_path)
+    assert "still picture" in str(track.report["verdict"])
+
+
 def small() -> np.ndarray:
     """A face 64 pixels wide, alone in a large picture."""
     picture = np.full((480, 640, 3), 90, np.uint8)
@@ -142,7 +156,10 @@ def mesh() -> np.ndarray:
 def figures_of(pictures: list[np.ndarray], mesh: np.ndarray):
     count = len(pictures)
     found = Landmarks2D(
-        np.repeat(mesh[None], count, 0), np.ones(count, np.float32), np.zeros(count, np.int64)
+        np.repeat(mesh[None], count, 0),
+        np.ones(count, np.float32),
+        np.zeros(count, np.int64),
+        np.zeros(count, bool),
     )
     return picture_figures(held(pictures), found)
 
@@ -200,5 +217,7 @@ def test_advice_asks_for_what_was_not_shown():
 
 def test_twelve_pictures_a_second_are_called_few(mesh):
     capture = held([FACE] * 3, fps=12.0)
-    found = Landmarks2D(np.repeat(mesh[None], 3, 0), np.ones(3), np.zeros(3, np.int64))
-    assert "12 frames a second are few" in " ".join(_of_frames(capture, found, np.ones(3), 200.0))
+    found = Landmarks2D(
+        np.repeat(mesh[None], 3, 0), np.ones(3), np.zeros(3, np.int64), np.zeros(3, bool)
+    )
+    assert "12 frames a second are few" in " ".join(_of_frames(capture, found, np.ones(3, bool), 200.0))

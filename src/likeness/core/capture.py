@@ -1,6 +1,6 @@
 """What was recorded: read-only, and loaded picture by picture."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -118,6 +118,19 @@ def last_fifth(count: int) -> Splits:
     """Our usual protocol: the last 20 % of the frames are held out."""
     cut = count - count // 5
     return Splits(train=tuple(range(cut)), test=tuple(range(cut, count)))
+
+
+def parted(capture: Capture, seen: Collection[int]) -> Splits:
+    """The capture's own splits, or the usual protocol; where all that is `seen` lies on one side of
+    it (the rest shows nobody, or another scene), the usual protocol among the frames seen."""
+    splits, among = capture.splits or last_fifth(len(capture)), set(seen)
+    if not among or (among.intersection(splits.train) and among.intersection(splits.test)):
+        return splits
+    if not splits.test and among.intersection(splits.train):
+        return splits  # a data set that holds nothing out
+    frames = sorted(among)
+    inner = last_fifth(len(frames))
+    return Splits(tuple(frames[i] for i in inner.train), (), tuple(frames[i] for i in inner.test))
 
 
 def interleaved(splits: Splits) -> Splits:

@@ -55,6 +55,7 @@ def check_capture(
         "share kept": round(float(seen.mean()), 3),
         "frames a second": capture.fps,
         "cuts": int(found.shots.max()),
+        "frames of other scenes": int(found.aside.sum()),
         "face width, pixels": round(width, 1),
         "yaw range, degrees": _range(angles[:, 1]),
         "pitch range, degrees": _range(angles[:, 0]),
@@ -76,12 +77,15 @@ def check_capture(
         *(ask for name, (_, least, ask) in EXPRESSIONS.items() if most.get(name, least) < least),
         *_of_pictures(pictures),
     ]
-    return {"verdict": verdict(seen, advice), "record_next": advice, **figures}
+    still = pictures.moving < _STILL
+    return {"verdict": verdict(seen, advice, still), "record_next": advice, **figures}
 
 
-def verdict(seen: Float[np.ndarray, " T"], advice: list[str]) -> str:
+def verdict(seen: Float[np.ndarray, " T"], advice: list[str], still: bool = False) -> str:
     if float(seen.mean()) < 0.2 or int(seen.sum()) < 20:
         return "Not enough frames with a face; the result will be poor."
+    if still:
+        return "A still picture; an avatar of it will hardly move."
     return "Usable; better with the advice below." if advice else "Good for an avatar."
 
 
@@ -116,9 +120,12 @@ def _rms(residual: Tensor, frames: list[int]) -> float | None:
 
 def _of_frames(capture: Capture, found: Landmarks2D, seen: np.ndarray, width: float) -> list[str]:
     advice = []
-    if seen.mean() < 0.95:
+    lost = ~seen & ~found.aside
+    if lost.mean() > 0.05:
+        advice.append(f"The face is lost in {lost.sum()} of {len(seen)} frames; keep it in view.")
+    if found.aside.any():
         advice.append(
-            f"The face is lost in {(~seen).sum()} of {len(seen)} frames; keep it in view."
+            f"{found.aside.sum()} of {len(seen)} frames show another scene and are left out."
         )
     if int(seen.sum()) < 150:
         advice.append("Record longer: half a minute is a good start.")

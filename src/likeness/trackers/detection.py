@@ -1,21 +1,22 @@
 """Landmarks over a clip: found in every picture on its own, followed where that fails, never
 invented."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from likeness.core.capture import Capture
-from likeness.core.progress import counted
 from likeness.trackers.given_points import given_points
 from likeness.trackers.mesh_points import POINTS, FaceBoxes, FaceMesh, Found
+from likeness.trackers.shots import Cuts, cuts_of
 from likeness.trackers.task_mesh import TaskMesh
 from likeness.trackers.together import together
 
+_log = logging.getLogger(__name__)
 _RELATIVE_CROP = 1.7  # side of the followed crop in face widths
-_CUT = 0.25  # mean colour change that is a cut
 _JUMP = 0.6  # face widths a face may move between frames
 
 
@@ -23,12 +24,14 @@ _JUMP = 0.6  # face widths a face may move between frames
 class Landmarks2D:
     """Per frame 478 points in pixels (NaN where no face was found), and how sure we are.
 
-    `shots` numbers the stretches between cuts.
+    `shots` numbers the stretches between cuts; those that show another scene than most are
+    `aside`, and nobody is followed there.
     """
 
     points: Float[np.ndarray, "T 478 3"]
     confidence: Float[np.ndarray, " T"]
     shots: Int[np.ndarray, " T"]
+    aside: Bool[np.ndarray, " T"]
 
 
 def found_points(capture: Capture, person: int | None, source: Path | None) -> Landmarks2D:
@@ -37,18 +40,22 @@ def found_points(capture: Capture, person: int | None, source: Path | None) -> L
     if source is None or source.suffix.lower() == ".task":
         return detect(capture, person, source)
     points, confidence = given_points(source, capture)
-    return Landmarks2D(points, confidence, shots_of(capture))
+    shots = np.array(cuts_of(capture).shots)
+    return Landmarks2D(points, confidence, shots, np.zeros(len(shots), bool))  # whoever gave knows
 
 
-def shots_of(capture: Capture) -> Int[np.ndarray, " T"]:
-    """The stretch between cuts that each frame is in."""
-    shots, thumb = np.zeros(len(capture), np.int64), None
-    for frame in counted(capture, "looking for cuts", len(capture)):
-        now = _thumbnail(frame.rgb8)
-        cut = thumb is not None and float(np.abs(now - thumb).mean()) > _CUT
-        shots[frame.index] = (shots[frame.index - 1] if frame.index else 0) + int(cut)
-        thumb = now
-    return shots
+def of_one_scene(
+    points: Float[np.ndarray, "T 478 3"], confidence: Float[np.ndarray, " T"], cuts: Cuts
+) -> Landmarks2D:
+    """What was found in the scene that shows the person most; nothing in others."""
+    other = cuts.aside(confidence > 0)
+    points[other], confidence[other] = np.nan, 0
+    if other.any():
+        _log.warning(
+            "The clip is cut: %d of %d frames show another scene and are left out.",
+            int(other.sum()), len(other),
+        )  # fmt: skip
+    return Landmarks2D(points, confidence, np.array(cuts.shots), other)
 
 
 def detect(capture: Capture, person: int | None = None, model: Path | None = None) -> Landmarks2D:
@@ -56,23 +63,19 @@ def detect(capture: Capture, person: int | None = None, model: Path | None = Non
     face_landmarker.task to look with, in place of the bundled mesh."""
     count, faces = len(capture), 2 if person is None else 4
     points = np.full((count, POINTS, 3), np.nan, np.float32)
-    confidence, shots = np.zeros(count, np.float32), np.zeros(count, np.int64)
+    confidence, cuts = np.zeros(count, np.float32), Cuts()
     last: Found | None = None
-    thumb: np.ndarray | None = None
     look = FaceMesh(faces=faces) if model is None else TaskMesh(model, faces)
     with look as mesh, FaceBoxes() as boxes:
         ahead = together(lambda i: capture[i].rgb8, range(count), "finding the face")
         for index, picture in enumerate(ahead):
-            now = _thumbnail(picture)
-            cut = thumb is not None and float(np.abs(now - thumb).mean()) > _CUT
-            shots[index] = (shots[index - 1] if index else 0) + int(cut)
-            thumb, last = now, None if cut else last
+            last = None if cuts.look(picture) else last
             found = _find(mesh, boxes, picture, last, person)
             if found is not None and plausible(found):
                 points[index] = found.points
                 confidence[index] = confidence_of(found, last, picture.shape)
                 last = found
-    return Landmarks2D(points, confidence, shots)
+    return of_one_scene(points, confidence, cuts)
 
 
 def _find(
@@ -124,9 +127,3 @@ def confidence_of(found: Found, last: Found | None, shape: tuple[int, ...]) -> f
     if last is not None:
         jump = float(np.abs(found.centre - last.centre).max()) / found.width
     return float(np.clip(inside * size * (1 - jump), 0.05, 1))
-
-
-def _thumbnail(picture: np.ndarray) -> np.ndarray:
-    height, width = picture.shape[:2]
-    small = picture[:: max(1, height // 32), :: max(1, width // 32)]
-    return small[:32, :32].astype(np.float32) / 255

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Generator, Tensor
 
 from likeness.core.camera import Camera, pinhole
-from likeness.core.capture import Capture, last_fifth
+from likeness.core.capture import Capture, parted
 from likeness.core.errors import BadInput
 from likeness.core.expression import Expression
 from likeness.core.geometry import invert_rigid, rigid
@@ -129,11 +129,11 @@ class Landmarks:
         maps = MapFolder(Path(folder))
         patches = EyePatches.empty(len(capture))
         alphas = self._maps(capture, found, maps, patches)
+        alphas = {i: alpha for i, alpha in alphas.items() if not found.aside[i]}
         swaying = camera_motion(capture, maps, found.confidence)
         backdrop = self._backdrop(capture, alphas, swaying)
-        splits = capture.splits or last_fifth(len(capture))
-        train = [i for i in splits.train if found.confidence[i] > 0]
-        train = train or np.flatnonzero(found.confidence > 0).tolist()
+        seen = np.flatnonzero(found.confidence > 0).tolist()
+        train = [i for i in parted(capture, seen).train if found.confidence[i] > 0] or seen
         still = replace(found, points=steadied_points(found.points, swaying, capture.size))
         camera, told = self._with_focal(capture, self._camera(capture), rig, still, train)
         return Sight(found, still, camera, told, maps, patches, swaying, backdrop, train)
@@ -292,7 +292,7 @@ def finished(capture: Capture, rig: Rig, sight: Sight, fit: Fit) -> Track:
     depth = shoulder_depth(rig, track.identity, camera, poses[middle])
     placed = world_from_torso(motion, camera, poses[middle], depth)
     expressions = replace(track.expressions, world_from_torso=placed)
-    splits = capture.splits or last_fifth(len(capture))
+    splits = parted(capture, np.flatnonzero(found.confidence > 0).tolist())
     report = check_capture(capture, found, poses, expressions, fit.solution, splits)
     return replace(track, expressions=expressions, report=report | {"focal": sight.told})
 

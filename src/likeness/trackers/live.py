@@ -183,7 +183,12 @@ class LiveTracker:
         flat = np.zeros((len(points), POINTS, 3), np.float32)
         for row, own in zip(flat, points, strict=True):
             row[:, :2] = own[:, :2]
-        return Landmarks2D(flat, np.ones(len(points), np.float32), np.zeros(len(points), np.int64))
+        return Landmarks2D(
+            flat,
+            np.ones(len(points), np.float32),
+            np.zeros(len(points), np.int64),
+            np.zeros(len(points), bool),
+        )
 
     def _learn_person(self) -> None:
         """Bundle adjustment of the frames so far: who it is, and how their landmarks differ."""

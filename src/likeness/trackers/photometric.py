@@ -13,7 +13,7 @@ import torch
 from torch import Generator
 
 from likeness.core.batching import take
-from likeness.core.capture import Capture, last_fifth
+from likeness.core.capture import Capture, parted
 from likeness.core.geometry import rigid
 from likeness.core.rig import Rig
 from likeness.core.track import Track
@@ -64,8 +64,8 @@ class Photometric:
     def track(self, capture: Capture, rig: Rig, folder: Path) -> Track:
         """Track a capture; mattes and regions go into `folder` as they are drawn."""
         track = self._landmarks(capture, rig, folder)
-        splits = capture.splits or last_fifth(len(capture))
-        train = [i for i in splits.train if track.confidence[i] > 0]
+        seen = track.confidence.nonzero()[:, 0].tolist()
+        train = [i for i in parted(capture, seen).train if track.confidence[i] > 0]
         if len(train) < _FEW:
             _log.info("Too few frames for a photometric pass; the landmarks' poses are kept.")
             return track

@@ -7,8 +7,10 @@ import numpy as np
 from likeness.core.capture import Capture
 from likeness.core.errors import BadInput
 from likeness.trackers.mesh_points import FaceBoxes, FaceMesh
+from likeness.trackers.shots import cuts_of, scenes_of, thumbnail
 
 _LOOKS = 24  # pictures looked at, evenly over the clip
+_MORE = 400  # where none of them shows a face
 _FACE_SHARE = 0.40  # of the window's side that the width of the face takes
 
 
@@ -27,28 +29,55 @@ def find_face_window(capture: Capture, person: int | None = None) -> Window:
     `person` counts faces from the left; without it the largest face is taken. A few pictures
     spread over the clip are looked at; small faces are searched for in tiles.
     """
-    looks = np.unique(np.linspace(0, len(capture) - 1, _LOOKS).round().astype(int))
+    faces = _faces(capture, _evenly(len(capture), _LOOKS), person)
+    if not faces:
+        faces = _faces(capture, _evenly(len(capture), _MORE), person)
+    if not faces:
+        raise BadInput(
+            f"No face was found in {capture.name!r} ({min(len(capture), _MORE)} pictures looked "
+            "at). Is the person in the picture, the right way up and lit? `likeness ingest --crop "
+            "none` reads a recording without looking for a face."
+        )
+    kept = _of_one_scene(capture, [index for index, _ in faces])
+    return around(np.array([face for index, face in faces if index in kept]))
+
+
+def _evenly(count: int, most: int) -> list[int]:
+    return np.unique(np.linspace(0, count - 1, most).round().astype(int)).tolist()
+
+
+def _faces(
+    capture: Capture, looks: list[int], person: int | None
+) -> list[tuple[int, tuple[float, float, float]]]:
+    """Numbers of pictures that show the person, with the face's centre and width."""
     faces = []
     with FaceBoxes() as boxes, FaceMesh() as mesh:
         for index in looks:
-            picture = capture[int(index)].rgb8
+            picture = capture[index].rgb8
             found = boxes.find(picture)
             if not found:
                 continue
             x, y, side = _chosen(found, person)
             face = mesh.find_in(picture, np.array([x, y]), 1.8 * side)
             if face is None:
-                faces.append((x, y, side))
+                faces.append((index, (x, y, side)))
             else:
                 cx, cy = face.centre
-                faces.append((float(cx), float(cy), face.width))
-    if not faces:
-        raise BadInput(
-            f"No face was found in {capture.name!r} ({len(looks)} pictures looked at). Is the "
-            "person in the picture, the right way up and lit? `likeness ingest --crop none` reads "
-            "a recording without looking for a face."
-        )
-    return around(np.array(faces))
+                faces.append((index, (float(cx), float(cy), face.width)))
+    return faces
+
+
+def _of_one_scene(capture: Capture, looks: list[int]) -> set[int]:
+    """Those of some pictures that belong to the scene which most of them show. Only where they
+    differ are all of the clip's looked at for cuts, as a camera that is carried differs too."""
+    thumbs = np.stack([thumbnail(capture[index].rgb8) for index in looks])
+    if not scenes_of(thumbs, np.arange(len(looks))).any():
+        return set(looks)
+    cuts = cuts_of(capture)
+    seen = np.zeros(len(capture), bool)
+    seen[looks] = True
+    other = cuts.aside(seen)
+    return {index for index in looks if not other[index]}
 
 
 def _chosen(

@@ -11,7 +11,7 @@ from torch import Tensor
 from likeness.captures import open_capture
 from likeness.core.batching import move, take
 from likeness.core.camera import Camera
-from likeness.core.capture import Capture, interleaved, last_fifth
+from likeness.core.capture import Capture, interleaved, last_fifth, parted
 from likeness.core.errors import BadInput, Missing
 from likeness.core.track import Track
 from likeness.core.track_files import read_track
@@ -75,6 +75,8 @@ def open_pair(
             f"{track} is for pictures of {size[0]}x{size[1]}; those of {capture} are "
             f"{recording.size[0]}x{recording.size[1]}. Track this capture again."
         )
+    seen = found.confidence.nonzero()[:, 0].tolist()
+    recording = replace(recording, splits=parted(recording, seen))
     if limit is not None:
         recording = replace(recording, pictures=Kept(recording.pictures, limit * 3 // 5))
         if found.maps is not None:
