@@ -220,4 +220,6 @@ def test_twelve_pictures_a_second_are_called_few(mesh):
     found = Landmarks2D(
         np.repeat(mesh[None], 3, 0), np.ones(3), np.zeros(3, np.int64), np.zeros(3, bool)
     )
-    assert "12 frames a second are few" in " ".join(_of_frames(capture, found, np.ones(3, bool), 200.0))
+    assert "12 frames a second are few" in " ".join(
+        _of_frames(capture, found, np.ones(3, bool), 200.0)
+    )
