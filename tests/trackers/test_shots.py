@@ -6,6 +6,7 @@ import pytest
 from likeness.core.capture import Capture, last_fifth, parted
 from likeness.core.errors import BadInput
 from likeness.trackers import window
+from likeness.trackers.detection import of_one_scene
 from likeness.trackers.shots import Cuts
 from likeness.trackers.window import find_face_window
 
@@ -66,8 +67,8 @@ class Pictures:
         return None
 
 
-def held(pictures: list[np.ndarray]) -> Capture:
-    return Capture("held", Pictures(pictures), tuple(range(len(pictures))), (SIZE, SIZE), fps=25.0)
+def held(pictures: list[np.ndarray], fps: float | None = 25.0) -> Capture:
+    return Capture("held", Pictures(pictures), tuple(range(len(pictures))), (SIZE, SIZE), fps=fps)
 
 
 class Painted:
@@ -104,6 +105,15 @@ def test_the_window_is_that_of_the_scene_shown_most(painted):
     other = [with_face(scene(1), 50, 40)] * 5
     alone, both = find_face_window(held(mine)), find_face_window(held(mine + other))
     assert both == alone
+
+
+def test_photos_are_no_cut_clip(painted):
+    mine, other = with_face(scene(0), 10, 20), with_face(scene(1), 30, 20)
+    photos = [mine, mine, other]
+    assert find_face_window(held(photos)) == find_face_window(held([mine] * 2))
+    assert find_face_window(held(photos, fps=None)) != find_face_window(held([mine] * 2))
+    found = of_one_scene(np.zeros((3, 478, 3)), np.ones(3), looked(photos), moving=False)
+    assert (found.confidence > 0).all()
 
 
 def test_a_face_in_three_of_three_hundred_pictures_is_found(painted):

@@ -45,10 +45,14 @@ def found_points(capture: Capture, person: int | None, source: Path | None) -> L
 
 
 def of_one_scene(
-    points: Float[np.ndarray, "T 478 3"], confidence: Float[np.ndarray, " T"], cuts: Cuts
+    points: Float[np.ndarray, "T 478 3"],
+    confidence: Float[np.ndarray, " T"],
+    cuts: Cuts,
+    moving: bool,
 ) -> Landmarks2D:
-    """What was found in the scene that shows the person most; nothing in others."""
-    other = cuts.aside(confidence > 0)
+    """What was found in the scene that shows the person most; nothing in others. Photos, which do
+    not make a `moving` picture, each show one of their own and all count."""
+    other = cuts.aside(confidence > 0) & moving
     points[other], confidence[other] = np.nan, 0
     if other.any():
         _log.warning(
@@ -75,7 +79,7 @@ def detect(capture: Capture, person: int | None = None, model: Path | None = Non
                 points[index] = found.points
                 confidence[index] = confidence_of(found, last, picture.shape)
                 last = found
-    return of_one_scene(points, confidence, cuts)
+    return of_one_scene(points, confidence, cuts, capture.fps is not None)
 
 
 def _find(

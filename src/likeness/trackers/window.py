@@ -70,6 +70,8 @@ def _faces(
 def _of_one_scene(capture: Capture, looks: list[int]) -> set[int]:
     """Those of some pictures that belong to the scene which most of them show. Only where they
     differ are all of the clip's looked at for cuts, as a camera that is carried differs too."""
+    if capture.fps is None:  # photos, each a scene of its own
+        return set(looks)
     thumbs = np.stack([thumbnail(capture[index].rgb8) for index in looks])
     if not scenes_of(thumbs, np.arange(len(looks))).any():
         return set(looks)
