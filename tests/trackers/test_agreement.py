@@ -49,14 +49,29 @@ def test_the_photometric_tracker_goes_on_with_what_pictures_agree_with(tmp_path,
     capture = replace(capture, focal=float(truth.cameras.intrinsics[0, 0, 0]))
     asked = []
 
-    def second(_capture, _rig, tracks, train):
-        asked.append((tracks, train))
-        return 1
+    def asking(*answers):
+        left = list(answers)
 
-    monkeypatch.setattr(photometric, "agreeing", second)
-    found = photometric.Photometric().track(capture, clay(), tmp_path)
-    (without, with_habits), train = asked[0]
+        def agreeing(_capture, _rig, tracks, train):
+            asked.append((tracks, train))
+            return left.pop(0)
+
+        monkeypatch.setattr(photometric, "agreeing", agreeing)
+        return photometric.Photometric().track(capture, clay(), tmp_path)
+
+    found = asking(1, 0)
+    (_, with_habits), train = asked[0]
+    (same, by_outlines), _ = asked[1]
+    assert same is with_habits
     assert found.report["habits of the face mesh"]
+    assert not found.report["outlines of mattes"]
     assert torch.equal(found.identity.directions, with_habits.identity.directions)
-    assert not torch.equal(without.identity.directions, with_habits.identity.directions)
+    assert not torch.equal(by_outlines.identity.directions, with_habits.identity.directions)
     assert len(train) < len(capture)  # held-out frames have no say
+    found = asking(0, 1)
+    (without, _), _ = asked[2]
+    (same, by_outlines), _ = asked[3]
+    assert same is without
+    assert not found.report["habits of the face mesh"]
+    assert found.report["outlines of mattes"]
+    assert torch.equal(found.identity.directions, by_outlines.identity.directions)

@@ -98,13 +98,20 @@ class Photometric:
         if self.habits is None and has_habits(rig) and len(sight.train) >= _FEW:
             ways.append(replace(plain, habits=True))
         fits = list(together(lambda way: way.fitted(capture, rig, sight), ways, "fitting the head"))
-        fits = [replace(fit, track=outlined(rig, fit, sight.train)) for fit in fits]
         which = 0
         if len(fits) > 1:
             which = agreeing(capture, rig, [fit.track for fit in fits], sight.train)
-        track = finished(capture, rig, sight, fits[which])
-        report = track.report | {"habits of the face mesh": bool(self.habits) or which == 1}
-        return replace(track, report=report)
+        fit, moved = fits[which], 0
+        if len(sight.train) >= _FEW:
+            accounts = [fit.track, outlined(rig, fit, sight.train)]
+            moved = agreeing(capture, rig, accounts, sight.train)
+            fit = replace(fit, track=accounts[moved])
+        track = finished(capture, rig, sight, fit)
+        report = {
+            "habits of the face mesh": bool(self.habits) or which == 1,
+            "outlines of mattes": moved == 1,
+        }
+        return replace(track, report=track.report | report)
 
 
 def calm(track: Track) -> Track:
