@@ -50,6 +50,16 @@ def test_a_still_head_shimmers_less_than_a_twentieth_of_a_degree():
     assert float(bend.norm(dim=-1).median()) < 0.05
 
 
+def test_a_quick_nod_in_noise_is_followed_and_the_noise_is_not():
+    generator = torch.Generator().manual_seed(0)
+    t = torch.arange(120.0)
+    nod = 0.06 * torch.exp(-((t - 60) / 3).square())
+    noise = 0.002 * torch.randn(120, generator=generator)
+    found = steadied((nod + noise)[:, None], torch.ones(120))[:, 0]
+    assert float((found - nod)[56:65].abs().max()) < 0.008
+    assert float((found - nod)[:50].std()) < 0.6 * float(noise[:50].std())
+
+
 def test_a_parabola_passes_and_a_cut_is_not_smeared():
     t = torch.linspace(0, 1, 40)
     path = torch.stack([t, t.square(), 3 - t], -1)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_FAST = 5.0  # times the usual scatter: beyond that a frame's own pose is believed
+_FAST = 1.8  # times the usual scatter: beyond that a frame's own pose is believed
 
 
 def steadied(
