@@ -112,6 +112,12 @@ def align(
     return now
 
 
+def nearest(plane: np.ndarray, pixels: Float[np.ndarray, "N 2"]) -> np.ndarray:
+    """The plane's value at each pixel, or at the border's nearest."""
+    at = np.clip(np.floor(pixels).astype(int), 0, [plane.shape[1] - 1, plane.shape[0] - 1])
+    return plane[at[:, 1], at[:, 0]]
+
+
 def some(train: list[int], most: int = LOOKS) -> list[int]:
     """At most so many training frames, evenly."""
     chosen = [train[i] for i in np.linspace(0, len(train) - 1, most).round().astype(int)]

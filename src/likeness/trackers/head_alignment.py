@@ -14,7 +14,7 @@ from likeness.core.capture import Capture
 from likeness.core.expression import Expression
 from likeness.core.geometry import axis_angle_to_matrix, invert_rigid, rigid, transform
 from likeness.core.track import Track
-from likeness.trackers.align import Brightness, Pull, align, some, typical
+from likeness.trackers.align import Brightness, Pull, align, nearest, some, typical
 from likeness.trackers.head_points import HeadPoints
 from likeness.trackers.normal_equations import placed
 from likeness.trackers.plausible import usual_pull
@@ -102,8 +102,7 @@ def within_matte(track: Track, index: int, pixels: np.ndarray) -> np.ndarray:
     alpha = track.maps.alpha(index) if track.maps is not None else None
     if alpha is None:
         return np.ones(len(pixels), np.float32)
-    at = np.clip(pixels.astype(int), 0, [alpha.shape[1] - 1, alpha.shape[0] - 1])
-    return (alpha[at[:, 1], at[:, 0]] > 200).astype(np.float32)
+    return (nearest(alpha, pixels) > 200).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,7 +23,7 @@ from likeness.core.rig import Identity, Rig
 from likeness.core.track import Track
 from likeness.ops.mesh import rasterise
 from likeness.ops.mesh_edges import edges
-from likeness.trackers.align import some
+from likeness.trackers.align import nearest, some
 from likeness.trackers.landmarks import Fit
 from likeness.trackers.point_model import PointModel
 from likeness.trackers.solve import Evidence, Solution, pixel_slopes
@@ -95,12 +95,12 @@ def outline_of(
     middle, along = line.mean(1), line[:, 1] - line[:, 0]
     length = np.linalg.norm(along, axis=-1)
     outward = np.stack([along[:, 1], -along[:, 0]], -1) / np.maximum(length, 1e-6)[:, None]
-    here, there = (_nearest(mask, middle + side * outward) for side in (3, -3))
+    here, there = (nearest(mask, middle + side * outward) for side in (3, -3))
     outward = np.where((here > there)[:, None], -outward, outward)
     depth = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5)
     size = np.array([camera.width, camera.height])
     within = ((middle >= 2) & (middle < size - 2)).all(-1)
-    kept = within & (here != there) & (length > 1e-3) & (_nearest(depth, middle) < 2)
+    kept = within & (here != there) & (length > 1e-3) & (nearest(depth, middle) < 2)
     return Outline(ends[torch.from_numpy(kept)], middle[kept], outward[kept], length[kept])
 
 
@@ -164,7 +164,7 @@ def _worth(
     worth = np.minimum(outline.length / wide / _EVERY, 1) * np.isfinite(away)
     missed = np.nan_to_num(away)
     if regions is not None:
-        label = _nearest(regions, outline.pixels + (missed - _INSIDE)[:, None] * outline.outward)
+        label = nearest(regions, outline.pixels + (missed - _INSIDE)[:, None] * outline.outward)
         worth = worth * ~np.isin(label, [REGION[name] for name in _SILENT])
         worth = worth * ~((label == REGION["hair"]) & (missed > 0))
     return torch.from_numpy(worth / (1 + (missed / wide / _DOUBTED) ** 2) ** 2)
@@ -214,9 +214,3 @@ def _changed(track: Track, directions: Float[Tensor, " D"], lean: Float[Tensor, 
     poses = track.expressions.world_from_head @ further
     expressions = replace(track.expressions, world_from_head=poses)
     return replace(track, identity=identity, expressions=expressions)
-
-
-def _nearest(plane: np.ndarray, pixels: Float[np.ndarray, "N 2"]) -> np.ndarray:
-    """The plane's value at each pixel, or at the border's nearest."""
-    at = np.clip(np.floor(pixels).astype(int), 0, [plane.shape[1] - 1, plane.shape[0] - 1])
-    return plane[at[:, 1], at[:, 0]]
