@@ -9,7 +9,7 @@ import pytest
 import torch
 from skimage.data import astronaut
 
-from likeness.core.capture import Capture
+from held import held
 from likeness.core.errors import BadInput
 from likeness.rigs.clay import clay
 from likeness.rigs.clay.shapes import ARKIT
@@ -21,28 +21,6 @@ from likeness.trackers.mesh_points import FaceMesh
 
 FACE = cv2.resize(astronaut()[0:300, 75:375], (256, 256))
 BLACK = np.zeros_like(FACE)
-
-
-class Held:
-    """Pictures in memory."""
-
-    def __init__(self, pictures: list[np.ndarray]) -> None:
-        self.pictures = pictures
-
-    def rgb(self, index: int) -> np.ndarray:
-        return self.pictures[index]
-
-    def alpha(self, index: int) -> None:
-        return None
-
-    def regions(self, index: int) -> None:
-        return None
-
-
-def held(pictures: list[np.ndarray], fps: float = 25.0) -> Capture:
-    height, width = pictures[0].shape[:2]
-    times = tuple(i / fps for i in range(len(pictures)))
-    return Capture("clip", Held(pictures), times, (width, height), fps=fps)
 
 
 def tracked(pictures: list[np.ndarray], folder: Path, fps: float = 25.0):

@@ -3,14 +3,13 @@
 import numpy as np
 import pytest
 
-from likeness.core.capture import Capture, last_fifth, parted
+from held import held
+from likeness.core.capture import last_fifth, parted
 from likeness.core.errors import BadInput
 from likeness.trackers import window
 from likeness.trackers.detection import of_one_scene
 from likeness.trackers.shots import Cuts
 from likeness.trackers.window import find_face_window
-
-SIZE = 96
 
 
 def scene(seed: int, moved: int = 0) -> np.ndarray:
@@ -51,24 +50,6 @@ def test_the_scene_that_shows_the_person_counts_not_the_longest():
 def test_a_clip_that_shakes_is_not_cut_all_the_time():
     shaken = [np.roll(scene(0), 5 * (k % 2), 1) for k in range(12)]
     assert max(looked(shaken).shots) <= 1
-
-
-class Pictures:
-    def __init__(self, pictures: list[np.ndarray]) -> None:
-        self.pictures = pictures
-
-    def rgb(self, index: int) -> np.ndarray:
-        return self.pictures[index]
-
-    def alpha(self, index: int) -> None:
-        return None
-
-    def regions(self, index: int) -> None:
-        return None
-
-
-def held(pictures: list[np.ndarray], fps: float | None = 25.0) -> Capture:
-    return Capture("held", Pictures(pictures), tuple(range(len(pictures))), (SIZE, SIZE), fps=fps)
 
 
 class Painted:
