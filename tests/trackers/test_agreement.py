@@ -36,6 +36,13 @@ def test_pictures_agree_with_the_truth_rather_than_with_a_lean(recording):
     assert agreeing(capture, rig, [truth, wrong], TRAIN) == 0
 
 
+def test_of_two_that_are_alike_the_favoured_one_counts_but_no_wrong_one(recording):
+    capture, truth = recording
+    assert agreeing(capture, clay(), [truth, truth], TRAIN, (0.0, 0.3)) == 1
+    assert agreeing(capture, clay(), [truth, truth], TRAIN, (0.3,)) == 0
+    assert agreeing(capture, clay(), [truth, leaning(truth)], TRAIN, (0.0, 0.3)) == 0
+
+
 def test_a_track_whose_head_is_nowhere_in_the_picture_agrees_with_nothing(recording):
     capture, truth = recording
     away = truth.expressions.world_from_head.clone()
@@ -52,7 +59,7 @@ def test_the_photometric_tracker_goes_on_with_what_pictures_agree_with(tmp_path,
     def asking(*answers):
         left = list(answers)
 
-        def agreeing(_capture, _rig, tracks, train):
+        def agreeing(_capture, _rig, tracks, train, _favour=()):
             asked.append((tracks, train))
             return left.pop(0)
 

@@ -6,6 +6,8 @@ cannot mend it. No truth is needed to tell.
 """
 
 import logging
+from collections.abc import Sequence
+from itertools import zip_longest
 
 import numpy as np
 from torch import Generator
@@ -23,9 +25,17 @@ _FRAMES = 32  # that are compared
 _USUAL = 0.02  # of squared colour differences: many times that is something before the face
 
 
-def agreeing(capture: Capture, rig: Rig, tracks: list[Track], train: list[int]) -> int:
-    """The number of the track whose points keep their colours best, once heads are aligned."""
+def agreeing(
+    capture: Capture,
+    rig: Rig,
+    tracks: list[Track],
+    train: list[int],
+    favour: Sequence[float] = (),
+) -> int:
+    """The number of the track whose points keep their colours best, once heads are aligned. Where
+    one account is likelier beforehand, `favour` says by how many decibels others must be better."""
     found = [agreement(capture, rig, track, train) for track in tracks]
+    found = [x + more for x, more in zip_longest(found, favour, fillvalue=0.0)]
     _log.debug("Points keep their colours to %s dB.", [round(x, 2) for x in found])
     return int(np.argmax(found))
 

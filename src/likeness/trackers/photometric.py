@@ -32,6 +32,7 @@ from likeness.trackers.torso_modes import torso_modes
 
 _log = logging.getLogger(__name__)
 _FEW = 4  # training frames: fewer tell no colours
+_LIKELY = 0.3  # decibels by which pictures must speak against the mesh's habits
 _CALM = 2  # frames to each side; four cost a twentieth of a pixel
 
 
@@ -100,7 +101,7 @@ class Photometric:
         fits = list(together(lambda way: way.fitted(capture, rig, sight), ways, "fitting the head"))
         which = 0
         if len(fits) > 1:
-            which = agreeing(capture, rig, [fit.track for fit in fits], sight.train)
+            which = agreeing(capture, rig, [fit.track for fit in fits], sight.train, (0.0, _LIKELY))
         fit, moved = fits[which], 0
         if len(sight.train) >= _FEW:
             accounts = [fit.track, outlined(rig, fit, sight.train)]
