@@ -11,6 +11,7 @@ import numpy as np
 import torch
 import tyro
 
+from likeness.captures.in_memory import InMemory
 from likeness.captures.synthetic import film
 from likeness.core.geometry import matrix_to_axis_angle
 from likeness.core.media import save_png
@@ -19,22 +20,6 @@ from likeness.rigs.clay import clay
 from likeness.rigs.clay.shapes import ARKIT
 from likeness.trackers import TRACKERS
 from likeness.verbs.overlay import Lens
-
-
-class Drawn:
-    """Pictures drawn beforehand, without the mattes and regions that only a synthesis knows."""
-
-    def __init__(self, pictures: list[np.ndarray]) -> None:
-        self.pictures = pictures
-
-    def rgb(self, index: int) -> np.ndarray:
-        return self.pictures[index]
-
-    def alpha(self, index: int) -> None:
-        return None
-
-    def regions(self, index: int) -> None:
-        return None
 
 
 def main(
@@ -48,7 +33,7 @@ def main(
     rows = []
     for seed in (first, first + 1):
         capture, _ = film(seed, frames, size)
-        plain = Drawn([frame.rgb8 for frame in capture])
+        plain = InMemory([frame.rgb8 for frame in capture])
         capture = replace(capture, pictures=plain, track=None, background=None)
         with tempfile.TemporaryDirectory() as folder:
             found = TRACKERS.load(using)().track(capture, clay(), Path(folder))

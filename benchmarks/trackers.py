@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from likeness.captures.in_memory import InMemory
 from likeness.captures.synthetic import film
 from likeness.captures.synthetic.film import Film, expressions_of
 from likeness.captures.synthetic.motion import perform
@@ -40,22 +41,6 @@ CURVES = {
     "smile": ("mouthSmileLeft", "mouthSmileRight"),
     "gaze": ("eyeLookInLeft", "eyeLookOutLeft", "eyeLookUpLeft", "eyeLookDownLeft"),
 }
-
-
-class Drawn:
-    """Pictures drawn beforehand, without mattes, so that the tracker alone is timed."""
-
-    def __init__(self, pictures: list[np.ndarray]) -> None:
-        self.pictures = pictures
-
-    def rgb(self, index: int) -> np.ndarray:
-        return self.pictures[index]
-
-    def alpha(self, index: int) -> None:
-        return None
-
-    def regions(self, index: int) -> None:
-        return None
 
 
 def in_camera(track: Track) -> Tensor:
@@ -130,7 +115,7 @@ def main() -> None:
             capture, truth = film(seed, asked.frames, asked.size, 25.0, 0)
         else:
             capture, truth = turned(seed, asked.frames, asked.size, asked.turns)
-        drawn = Drawn([frame.rgb8 for frame in capture])
+        drawn = InMemory([frame.rgb8 for frame in capture])
         capture = replace(capture, pictures=drawn, focal=None)
         true = float(truth.cameras.intrinsics[0, 0, 0])
         for name in asked.using:

@@ -54,13 +54,14 @@ def test_a_track_whose_head_is_nowhere_in_the_picture_agrees_with_nothing(record
 def test_the_photometric_tracker_goes_on_with_what_pictures_agree_with(tmp_path, monkeypatch):
     capture, truth = film(0, 6, 128)
     capture = replace(capture, focal=float(truth.cameras.intrinsics[0, 0, 0]))
-    asked = []
+    asked, favoured = [], []
 
     def asking(*answers):
         left = list(answers)
 
-        def agreeing(_capture, _rig, tracks, train, _favour=()):
+        def agreeing(_capture, _rig, tracks, train, favour=()):
             asked.append((tracks, train))
+            favoured.append(favour)
             return left.pop(0)
 
         monkeypatch.setattr(photometric, "agreeing", agreeing)
@@ -74,6 +75,8 @@ def test_the_photometric_tracker_goes_on_with_what_pictures_agree_with(tmp_path,
     assert not found.report["outlines of mattes"]
     assert torch.equal(found.identity.directions, with_habits.identity.directions)
     assert not torch.equal(by_outlines.identity.directions, with_habits.identity.directions)
+    assert favoured[0][1] > favoured[0][0]  # habits are likelier than none
+    assert not favoured[1]  # outlines are not
     assert len(train) < len(capture)  # held-out frames have no say
     found = asking(0, 1)
     (without, _), _ = asked[2]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from skimage.data import astronaut
 
-from held import held
+from likeness.captures.in_memory import in_memory
 from likeness.core.errors import BadInput
 from likeness.rigs.clay import clay
 from likeness.rigs.clay.shapes import ARKIT
@@ -24,7 +24,7 @@ BLACK = np.zeros_like(FACE)
 
 
 def tracked(pictures: list[np.ndarray], folder: Path, fps: float = 25.0):
-    capture = held(pictures, fps)
+    capture = in_memory(pictures, fps)
     return Landmarks().track(capture, clay(), folder)
 
 
@@ -93,6 +93,13 @@ def test_frames_of_another_scene_are_left_out_and_said(tmp_path):
     assert all_finite(track)
 
 
+def test_what_is_behind_is_learned_from_the_scene_of_the_person_alone(tmp_path):
+    wall = np.full_like(FACE, (20, 200, 40))
+    track = tracked([FACE] * 3 + [wall] * 9, tmp_path)
+    assert track.backdrop is not None
+    assert not (np.abs(track.backdrop.astype(int) - wall).max(-1) < 30).any()
+
+
 def test_a_still_picture_is_called_one(tmp_path):
     track = tracked([FACE] * 21, tmp_path)
     assert "still picture" in str(track.report["verdict"])
@@ -139,7 +146,7 @@ def figures_of(pictures: list[np.ndarray], mesh: np.ndarray):
         np.zeros(count, np.int64),
         np.zeros(count, bool),
     )
-    return picture_figures(held(pictures), found)
+    return picture_figures(in_memory(pictures), found)
 
 
 def noisy(picture: np.ndarray, seed: int) -> np.ndarray:
@@ -194,7 +201,7 @@ def test_advice_asks_for_what_was_not_shown():
 
 
 def test_twelve_pictures_a_second_are_called_few(mesh):
-    capture = held([FACE] * 3, fps=12.0)
+    capture = in_memory([FACE] * 3, fps=12.0)
     found = Landmarks2D(
         np.repeat(mesh[None], 3, 0), np.ones(3), np.zeros(3, np.int64), np.zeros(3, bool)
     )

@@ -58,6 +58,17 @@ def recorded(motion: np.ndarray) -> tuple[Capture, Swaying]:
     return Capture("swaying", pictures, times, (SIZE, SIZE), fps=25.0), pictures
 
 
+def test_a_camera_is_found_again_after_frames_of_something_else() -> None:
+    motion = np.tile([0.02, 0.01, 0.02, -0.01], (14, 1)) * np.linspace(0, 1, 14)[:, None]
+    between = range(4, 10)
+    strayed = motion.copy()
+    strayed[between, 2] += 0.025 * np.arange(1, 7)  # a picture that walks away, then is back
+    capture, maps = recorded(strayed)
+    seen = np.array([float(i not in between) for i in range(14)])
+    found = camera_motion(capture, maps, seen)
+    np.testing.assert_allclose(found[10:], motion[10:], atol=2e-3)
+
+
 def test_zoom_roll_and_shift_are_recovered_to_an_eighth_of_a_pixel() -> None:
     t = np.linspace(0, 1, 12)[:, None]
     motion = t * np.array([[0.03, 0.02, 0.025, -0.015]])

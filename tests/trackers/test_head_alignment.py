@@ -100,3 +100,13 @@ def test_calm_takes_noise_from_poses_and_leaves_a_cut_where_it_is():
     calmed = found.expressions.world_from_head
     assert float(away(calmed).median()) < 0.85 * float(away(noisy).median())
     assert float(away(calmed)[19:21].max()) < 0.02
+
+
+def test_points_lie_evenly_whatever_the_lot():
+    rig = clay()
+    lots = [HeadPoints.spread(rig, rig.rest(), Generator().manual_seed(s)).rest for s in (0, 1)]
+    cells = [(lot / 0.015).round().long() @ torch.tensor([1, 1000, 1000000]) for lot in lots]
+    _, cell = torch.cat(cells).unique(return_inverse=True)
+    first, second = (torch.bincount(c, minlength=int(cell.max()) + 1) for c in cell.chunk(2))
+    # counts of points by lot differ as much as there are points: 1
+    assert float((first - second).square().sum() / (first + second).sum()) < 0.5

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from held import held
+from likeness.captures.in_memory import in_memory
 from likeness.core.capture import last_fifth, parted
 from likeness.core.errors import BadInput
 from likeness.trackers import window
@@ -84,15 +84,15 @@ def with_face(picture: np.ndarray, x: int, side: int) -> np.ndarray:
 def test_the_window_is_that_of_the_scene_shown_most(painted):
     mine = [with_face(scene(0), 10, 20)] * 8
     other = [with_face(scene(1), 50, 40)] * 5
-    alone, both = find_face_window(held(mine)), find_face_window(held(mine + other))
+    alone, both = find_face_window(in_memory(mine)), find_face_window(in_memory(mine + other))
     assert both == alone
 
 
 def test_photos_are_no_cut_clip(painted):
     mine, other = with_face(scene(0), 10, 20), with_face(scene(1), 30, 20)
     photos = [mine, mine, other]
-    assert find_face_window(held(photos)) == find_face_window(held([mine] * 2))
-    assert find_face_window(held(photos, fps=None)) != find_face_window(held([mine] * 2))
+    assert find_face_window(in_memory(photos)) == find_face_window(in_memory([mine] * 2))
+    assert find_face_window(in_memory(photos, fps=None)) != find_face_window(in_memory([mine] * 2))
     found = of_one_scene(np.zeros((3, 478, 3)), np.ones(3), looked(photos), moving=False)
     assert (found.confidence > 0).all()
 
@@ -100,13 +100,13 @@ def test_photos_are_no_cut_clip(painted):
 def test_a_face_in_three_of_three_hundred_pictures_is_found(painted):
     wall, face = scene(0), with_face(scene(0), 10, 20)
     pictures = [face if 150 <= k < 153 else wall for k in range(300)]
-    assert find_face_window(held(pictures)) == find_face_window(held([face] * 3))
+    assert find_face_window(in_memory(pictures)) == find_face_window(in_memory([face] * 3))
     with pytest.raises(BadInput, match="No face was found"):
-        find_face_window(held([wall] * 50))
+        find_face_window(in_memory([wall] * 50))
 
 
 def test_splits_go_by_the_frames_seen_where_one_side_shows_nobody():
-    capture = held([scene(0)] * 50)
+    capture = in_memory([scene(0)] * 50)
     assert parted(capture, range(50)) == last_fifth(50)
     assert parted(capture, range(20, 45)) == last_fifth(50)
     early = parted(capture, range(30))

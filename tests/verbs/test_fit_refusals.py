@@ -12,6 +12,7 @@ from likeness.captures.native import write_native
 from likeness.core.errors import LikenessError
 from likeness.core.files import read_json, write_json
 from likeness.core.track_files import read_track, write_track
+from likeness.training.frames import trainable_frames
 from likeness.verbs.evaluate import evaluate
 from likeness.verbs.fit import fit
 from likeness.verbs.loading import held_out, open_avatar, open_pair
@@ -210,3 +211,18 @@ def test_a_budget_of_splats_is_for_methods_made_of_them(folders, tmp_path):
     pair = (tmp_path / "s" / "capture", tmp_path / "s" / "truth")
     fit(*pair, tmp_path / "b", steps=2, splats=200, live=0, device="cpu")
     assert open_avatar(tmp_path / "b").count == 200
+
+
+def test_where_no_held_out_frame_shows_a_face_the_last_of_the_others_are_held_out(
+    folders, tmp_path, caplog
+):
+    seen = torch.ones(10)
+    seen[6:] = 0  # another scene, say
+    other = spoiled(folders, tmp_path, confidence=seen)
+    pair = open_pair(folders / "capture", other)
+    assert held_out(*pair) == [5]
+    assert trainable_frames(*pair) == [0, 1, 2, 3, 4]
+    assert "held out instead" in caplog.text
+    caplog.clear()
+    open_pair(folders / "capture", folders / "track")
+    assert "held out instead" not in caplog.text

@@ -45,7 +45,7 @@ def camera_motion(
         return still
     first, fine = int(usable[0]), _FINE * capture.size[0] / 256
     colours, _, inside = Brightness(capture[first].rgb8, fine).at(points)
-    motion, clear = followed(capture, maps, points, colours, inside)
+    motion, clear = followed(capture, maps, points, colours, inside, seen)
     colours, worth = _typical(capture, points, motion, clear, chosen)
     motion = _corrected(capture, points, colours, worth * clear, motion)
     motion = relative_to(motion, motion[first])
@@ -74,10 +74,16 @@ def _behind(maps: Maps, index: int) -> Bool[np.ndarray, "H W"]:
 
 
 def followed(
-    capture: Capture, maps: Maps, points: np.ndarray, colours: np.ndarray, worth: np.ndarray
+    capture: Capture,
+    maps: Maps,
+    points: np.ndarray,
+    colours: np.ndarray,
+    worth: np.ndarray,
+    seen: Float[np.ndarray, " T"],
 ) -> tuple[Float[np.ndarray, "T 4"], Bool[np.ndarray, "T N"]]:
-    """Each frame's motion of background points of known colour, begun at its neighbour's; and
-    which of them are clear of the person there."""
+    """Each frame's motion of background points of known colour, and which of them are clear of the
+    person there. Begun at that of the last frame in which the person is `seen`: others may show
+    another scene."""
     size = np.array(capture.size, float)
     motion, clear = np.zeros((len(capture), 4)), np.zeros((len(capture), len(points)), bool)
 
@@ -89,8 +95,9 @@ def followed(
     for index, (behind, picture) in enumerate(ahead):
         free = worth * looked_up(behind, moved_points(points, last, size)[0])
         found = _aligned(picture, points, colours, free, last, size)
-        motion[index] = last = found if _likely(found) else last
-        clear[index] = looked_up(behind, moved_points(points, last, size)[0])
+        motion[index] = found if _likely(found) else last
+        last = motion[index] if seen[index] > 0 else last
+        clear[index] = looked_up(behind, moved_points(points, motion[index], size)[0])
     return motion, clear
 
 

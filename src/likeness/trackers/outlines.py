@@ -54,7 +54,7 @@ class Outline:
 def outlined(rig: Rig, fit: Fit, train: list[int]) -> Track:
     """The track of a fit with identity and all poses moved to the outlines of its mattes."""
     track, evidence = fit.track, fit.evidence
-    if track.maps is None or track.identity.rig != rig.name or not rig.identity_names:
+    if track.maps is None or not rig.identity_names:
         return track
     frames = some(train, _FRAMES)
     own, held = len(rig.identity_names), _held(fit.model, evidence, fit.solution, frames)

@@ -75,8 +75,13 @@ def open_pair(
             f"{track} is for pictures of {size[0]}x{size[1]}; those of {capture} are "
             f"{recording.size[0]}x{recording.size[1]}. Track this capture again."
         )
-    seen = found.confidence.nonzero()[:, 0].tolist()
-    recording = replace(recording, splits=parted(recording, seen))
+    splits = parted(recording, found.confidence.nonzero()[:, 0].tolist())
+    if recording.splits is not None and splits != recording.splits:
+        _log.warning(
+            "%s: all frames with a face are on one side of the splits; their last fifth is held "
+            "out instead.", capture,
+        )  # fmt: skip
+    recording = replace(recording, splits=splits)
     if limit is not None:
         recording = replace(recording, pictures=Kept(recording.pictures, limit * 3 // 5))
         if found.maps is not None:
